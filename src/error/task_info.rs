@@ -1,0 +1,189 @@
+//! Who a task is.
+
+use std::{
+    cell::Cell,
+    fmt,
+    panic::Location,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+/// Says which task something is about: its id, its name and where it was spawned.
+///
+/// Every [`Failure`](crate::Failure) carries one. For a failure of the group's own body it describes
+/// the group: its name and the place where it was opened.
+///
+/// # Examples
+///
+/// ```
+/// use headcount::{group, run};
+///
+/// let failed = run(group(async |g| {
+///     g.spawn_named("fetch", async { Err::<(), _>("no route".into()) });
+///     Ok(())
+/// }))
+/// .unwrap_err();
+///
+/// let task = failed.first().unwrap().task();
+/// assert_eq!(task.name(), Some("fetch"));
+/// assert!(task.location().file().ends_with(".rs"));
+/// ```
+#[derive(Clone)]
+pub struct TaskInfo {
+    /// Unique in this process.
+    id: u64,
+    /// The name given at the spawn.
+    name: Option<Arc<str>>,
+    /// The line of the spawn.
+    location: &'static Location<'static>,
+    /// What it is to its group.
+    role: TaskRole,
+}
+
+/// What a member is to its group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum TaskRole {
+    /// A child task.
+    Child,
+    /// The body of the group.
+    Body,
+    /// A finalizer that was deferred.
+    Finalizer,
+}
+
+impl TaskInfo {
+    /// Describes a member of a group.
+    pub(crate) fn new(
+        role: TaskRole,
+        name: Option<Arc<str>>,
+        location: &'static Location<'static>,
+    ) -> Self {
+        Self {
+            id: next_id(),
+            name,
+            location,
+            role,
+        }
+    }
+
+    /// Whether this is the body of a group.
+    pub(super) fn is_body(&self) -> bool {
+        self.role == TaskRole::Body
+    }
+
+    /// Returns the id of the task: never 0, and never given twice in one process.
+    ///
+    /// Ids say nothing about the order of spawns.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use headcount::{group, run};
+    ///
+    /// let failed = run(group(async |g| {
+    ///     g.spawn(async { Err::<(), _>("no route".into()) });
+    ///     Ok(())
+    /// }))
+    /// .unwrap_err();
+    /// assert_ne!(failed.first().unwrap().task().id(), 0);
+    /// ```
+    #[must_use]
+    pub fn id(&self) -> u64 {
+        self.id
+    }
+
+    /// Returns the name given at the spawn, if one was given.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use headcount::{group, run};
+    ///
+    /// let failed = run(group(async |g| {
+    ///     g.spawn(async { Err::<(), _>("no route".into()) });
+    ///     Ok(())
+    /// }))
+    /// .unwrap_err();
+    /// assert_eq!(failed.first().unwrap().task().name(), None);
+    /// ```
+    #[must_use]
+    pub fn name(&self) -> Option<&str> {
+        self.name.as_deref()
+    }
+
+    /// Returns the place in the source where the task was spawned.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use headcount::{group, run};
+    ///
+    /// let failed = run(group(async |g| {
+    ///     g.spawn(async { Err::<(), _>("no route".into()) });
+    ///     Ok(())
+    /// }))
+    /// .unwrap_err();
+    /// assert!(failed.first().unwrap().task().location().line() > 0);
+    /// ```
+    #[must_use]
+    pub fn location(&self) -> &'static Location<'static> {
+        self.location
+    }
+}
+
+impl fmt::Debug for TaskInfo {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TaskInfo")
+            .field("id", &self.id)
+            .field("name", &self.name)
+            .field("location", &format_args!("{}", self.location))
+            .finish()
+    }
+}
+
+/// The one line that names a task in messages: `task "fetch" (src/main.rs:7)`.
+impl fmt::Display for TaskInfo {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.role, &self.name) {
+            (TaskRole::Child, Some(name)) => write!(f, "task {name:?}")?,
+            (TaskRole::Child, None) => write!(f, "task #{}", self.id)?,
+            (TaskRole::Body, Some(name)) => write!(f, "the body of group {name:?}")?,
+            (TaskRole::Body, None) => write!(f, "the group's body")?,
+            (TaskRole::Finalizer, _) => write!(f, "a deferred finalizer")?,
+        }
+        write!(f, " ({}:{})", self.location.file(), self.location.line())
+    }
+}
+
+/// How many ids a thread takes at once, so that spawning threads do not contend for the counter.
+const BLOCK: u64 = 1024;
+
+/// The first id that no thread has taken.
+static UNTAKEN: AtomicU64 = AtomicU64::new(1);
+
+thread_local! {
+    /// The next id of this thread, and the end of the block it took.
+    static TAKEN: Cell<(u64, u64)> = const { Cell::new((0, 0)) };
+}
+
+/// Returns an id that was never returned before.
+fn next_id() -> u64 {
+    // Relaxed: ids have to differ, they order nothing.
+    let take_block = || UNTAKEN.fetch_add(BLOCK, Ordering::Relaxed);
+    TAKEN
+        .try_with(|taken| {
+            let (next, end) = taken.get();
+            let (next, end) = if next == end {
+                let start = take_block();
+                (start, start + BLOCK)
+            } else {
+                (next, end)
+            };
+            taken.set((next + 1, end));
+            next
+        })
+        // The thread is ending and its block is gone.
+        .unwrap_or_else(|_| take_block())
+}

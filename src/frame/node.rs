@@ -1,0 +1,385 @@
+//! The tree of frames that a cancellation travels through.
+
+use std::{
+    mem, ptr,
+    sync::{
+        Arc,
+        atomic::{AtomicU8, AtomicUsize, Ordering},
+    },
+    task::Waker,
+    time::Instant,
+};
+
+use slab::Slab;
+
+use crate::{
+    error::{Cause, catch},
+    frame::report_panic,
+    sync::Mutex,
+};
+
+/// What a frame is to a cancellation that comes from above.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Role {
+    /// Passes it through, and is itself a place that can be cancelled.
+    Scope,
+    /// Holds it off.
+    Shield,
+    /// Passes it through to its body, and runs its cleanup when the body is gone.
+    Finalizer,
+    /// The root of a task: what is busy in a task concerns its group, not the frames above.
+    Task,
+    /// A task group. Its children and its body are below it.
+    Group,
+}
+
+impl Role {
+    /// Whether protected work below a frame of this role protects the frame above it as well.
+    ///
+    /// Shields, finalizers and groups are protected themselves as long as they run, so what is
+    /// below them makes no difference; and nothing above the root of a task waits for it.
+    fn passes_busy_on(self) -> bool {
+        self == Self::Scope
+    }
+}
+
+/// Set when the frame itself was cancelled.
+const CANCELLED: u8 = 1;
+
+/// Set when a frame above was cancelled, with no shield between.
+const ENCLOSED: u8 = 2;
+
+/// A place in the tree of frames.
+pub(crate) trait Node: Send + Sync {
+    /// What all places have.
+    fn state(&self) -> &NodeState;
+
+    /// Called when the frame should look again: it was cancelled, or its surroundings were, or a
+    /// deadline was moved, or its last protected part has ended.
+    ///
+    /// Called with no lock held.
+    fn stir(self: Arc<Self>) {
+        let waker = self.state().links.lock().waker.take();
+        wake(waker);
+    }
+
+    /// Called when the task that the frame lived in has ended without dropping it: it was forgotten,
+    /// or has been moved elsewhere.
+    fn left_behind(self: Arc<Self>) {}
+}
+
+/// The node of a frame that is nothing but a frame.
+pub(super) struct Frame(NodeState);
+
+impl Frame {
+    pub(super) fn make(role: Role, deadline: Option<Instant>) -> Arc<dyn Node> {
+        let state = NodeState::new(role);
+        state.start_deadline(deadline);
+        Arc::new(Self(state))
+    }
+}
+
+impl Node for Frame {
+    fn state(&self) -> &NodeState {
+        &self.0
+    }
+}
+
+/// Makes the node of a frame that somebody has a handle to before it is first polled.
+pub(crate) fn new_node(role: Role) -> Arc<dyn Node> {
+    Frame::make(role, None)
+}
+
+/// Wakes a task whose waker may be anybody's, and may panic.
+///
+/// The panic counts as a failure of the task that does the waking.
+pub(crate) fn wake(waker: impl IntoIterator<Item = Waker>) {
+    for waker in waker {
+        if let Err(panic) = catch(|| waker.wake()) {
+            report_panic(panic);
+        }
+    }
+}
+
+/// The part of a node that is the same for all frames.
+pub(crate) struct NodeState {
+    role: Role,
+    /// [`CANCELLED`] and [`ENCLOSED`]; set once, never cleared.
+    flags: AtomicU8,
+    /// How many protected frames are alive right below, counting a scope that is busy as one.
+    busy: AtomicUsize,
+    links: Mutex<Links>,
+}
+
+/// What connects a node with its neighbours.
+#[derive(Default)]
+struct Links {
+    /// The node above, and under which key it knows this one.
+    above: Option<(Arc<dyn Node>, usize)>,
+    /// The nodes below.
+    below: Slab<Arc<dyn Node>>,
+    /// Wakes the frame, with the waker that it was last polled with.
+    waker: Option<Waker>,
+    deadline: Option<Instant>,
+    /// Whether the deadline was set through a handle.
+    moved: bool,
+    /// Why the frame was cancelled: the first cause stays.
+    cause: Option<Cause>,
+}
+
+impl NodeState {
+    pub(crate) fn new(role: Role) -> Self {
+        Self {
+            role,
+            flags: AtomicU8::new(0),
+            busy: AtomicUsize::new(0),
+            links: Mutex::default(),
+        }
+    }
+
+    /// Whether the frame itself was cancelled.
+    pub(crate) fn is_cancelled_itself(&self) -> bool {
+        // Acquire: pairs with the AcqRel of `deliver`, so that the cause is visible with the flag.
+        self.flags.load(Ordering::Acquire) & CANCELLED != 0
+    }
+
+    /// Whether the frame was cancelled, or one above it that reaches it.
+    pub(crate) fn is_cancelled(&self) -> bool {
+        self.flags.load(Ordering::Acquire) != 0
+    }
+
+    /// Whether a frame above was cancelled and reaches this one.
+    pub(crate) fn is_enclosed(&self) -> bool {
+        self.flags.load(Ordering::Acquire) & ENCLOSED != 0
+    }
+
+    /// Whether nothing protected is alive below.
+    pub(crate) fn is_idle(&self) -> bool {
+        // Acquire: pairs with the release in `unprotect`; what the protected part did is visible.
+        self.busy.load(Ordering::Acquire) == 0
+    }
+
+    pub(crate) fn deadline(&self) -> Option<Instant> {
+        self.links.lock().deadline
+    }
+
+    /// Sets the deadline that the frame starts with, unless it was moved before that.
+    pub(crate) fn start_deadline(&self, deadline: Option<Instant>) {
+        let mut links = self.links.lock();
+        if !links.moved {
+            links.deadline = deadline;
+        }
+    }
+
+    pub(crate) fn cause(&self) -> Option<Cause> {
+        self.links.lock().cause.clone()
+    }
+
+    pub(super) fn above(&self) -> Option<Arc<dyn Node>> {
+        self.links
+            .lock()
+            .above
+            .as_ref()
+            .map(|(node, _)| Arc::clone(node))
+    }
+
+    pub(super) fn role(&self) -> Role {
+        self.role
+    }
+
+    /// Leaves a waker for [`Node::stir`].
+    pub(super) fn set_waker(&self, waker: &Waker) {
+        let unchanged = {
+            let links = self.links.lock();
+            links.waker.as_ref().is_some_and(|set| set.will_wake(waker))
+        };
+        if !unchanged {
+            let mut waker = Some(waker.clone());
+            mem::swap(&mut self.links.lock().waker, &mut waker);
+            drop(waker);
+        }
+    }
+}
+
+impl dyn Node {
+    /// Cancels the frame and everything below it.
+    pub(crate) fn cancel(self: &Arc<Self>, cause: Cause) {
+        {
+            let mut links = self.state().links.lock();
+            links.cause.get_or_insert(cause);
+        }
+        deliver(Arc::clone(self), CANCELLED);
+    }
+
+    /// Moves the deadline, and has everything that may have gone by the old one look again.
+    pub(crate) fn move_deadline(self: &Arc<Self>, deadline: Option<Instant>) {
+        {
+            let mut links = self.state().links.lock();
+            links.moved = true;
+            links.deadline = deadline;
+        }
+        let mut nodes = vec![Arc::clone(self)];
+        while let Some(node) = nodes.pop() {
+            nodes.extend(node.reaches());
+            node.stir();
+        }
+    }
+
+    /// The nodes right below that a cancellation reaches.
+    fn reaches(&self) -> Vec<Arc<dyn Node>> {
+        let links = self.state().links.lock();
+        let below = links.below.iter().map(|(_, node)| node);
+        below
+            .filter(|node| node.state().role != Role::Shield)
+            .map(Arc::clone)
+            .collect()
+    }
+
+    /// Puts the node below another one, wherever it was before, and hands it what has been cancelled
+    /// there.
+    pub(crate) fn link(self: &Arc<Self>, above: &Arc<Self>) {
+        self.relink(Some(above), |_| true);
+    }
+
+    /// Takes the node away from the one above it.
+    pub(super) fn unlink(self: &Arc<Self>) {
+        self.relink(None, |_| true);
+    }
+
+    /// Moves the node below another one, or nowhere, if it is still where it is expected to be.
+    ///
+    /// Two locks are held here, the lower node's first; nowhere else is more than one.
+    fn relink(
+        self: &Arc<Self>,
+        to: Option<&Arc<Self>>,
+        is_expected: impl FnOnce(Option<&Arc<Self>>) -> bool,
+    ) {
+        let (before, cancelled) = {
+            let mut links = self.state().links.lock();
+            if !is_expected(links.above.as_ref().map(|(node, _)| node)) {
+                return;
+            }
+            let before = links.above.take();
+            let removed = before.as_ref().map(|(above, key)| {
+                let mut above = above.state().links.lock();
+                // It is not there any more if the node above has retired.
+                above.below.try_remove(*key)
+            });
+            let cancelled = to.is_some_and(|to| {
+                let mut above = to.state().links.lock();
+                links.above = Some((Arc::clone(to), above.below.insert(Arc::clone(self))));
+                // Read under the lock: a cancellation sets the flag first and takes the lock then,
+                // to see who is below. So either it finds this node there, or it is seen here.
+                to.state().is_cancelled()
+            });
+            ((before, removed), cancelled)
+        };
+        drop(before);
+        if cancelled && self.state().role != Role::Shield {
+            deliver(Arc::clone(self), ENCLOSED);
+        }
+    }
+
+    /// Takes the node out of the tree; what is still below it goes to the node above.
+    pub(super) fn retire(self: &Arc<Self>) {
+        let above = self.state().above();
+        self.unlink();
+        let (below, waker) = {
+            let mut links = self.state().links.lock();
+            (mem::take(&mut links.below), links.waker.take())
+        };
+        drop(waker);
+        for (_, node) in below {
+            let is_here = |above: Option<&Arc<Self>>| above.is_some_and(|above| same(above, self));
+            node.relink(above.as_ref(), is_here);
+        }
+        // Protected frames that were forgotten below will never be counted off.
+        if self.state().role.passes_busy_on() && self.state().busy.swap(0, Ordering::AcqRel) > 0 {
+            if let Some(above) = &above {
+                above.unprotect();
+            }
+        }
+    }
+
+    /// Counts a protected frame that is right below this one.
+    pub(super) fn protect(self: &Arc<Self>) {
+        let mut node = Arc::clone(self);
+        loop {
+            let state = node.state();
+            // AcqRel, here and below: the steps of one frame's protection are seen in their order.
+            let was_idle = state.busy.fetch_add(1, Ordering::AcqRel) == 0;
+            if !was_idle || !state.role.passes_busy_on() {
+                return;
+            }
+            let Some(above) = state.above() else { return };
+            node = above;
+        }
+    }
+
+    /// Counts a protected frame off that was right below this one.
+    pub(super) fn unprotect(self: &Arc<Self>) {
+        let mut node = Arc::clone(self);
+        loop {
+            let state = node.state();
+            // A node that has retired counts nothing any more.
+            let count_off = |busy: usize| busy.checked_sub(1);
+            let before = state
+                .busy
+                .fetch_update(Ordering::AcqRel, Ordering::Acquire, count_off);
+            if before != Ok(1) {
+                return;
+            }
+            let above = state.role.passes_busy_on().then(|| state.above()).flatten();
+            if state.is_cancelled() {
+                node.stir();
+            }
+            let Some(above) = above else { return };
+            node = above;
+        }
+    }
+}
+
+/// Whether two nodes are the same one.
+pub(super) fn same(one: &Arc<dyn Node>, other: &Arc<dyn Node>) -> bool {
+    ptr::addr_eq(Arc::as_ptr(one), Arc::as_ptr(other))
+}
+
+/// Marks a node and everything below it as cancelled, and has the frames look.
+///
+/// One pass without recursion, whatever the depth. A node that was cancelled before is not entered
+/// again: what is below it has been told, and what came later was told when it was linked. No lock
+/// is held while a frame is stirred.
+fn deliver(node: Arc<dyn Node>, flag: u8) {
+    let mut nodes = vec![(node, flag)];
+    while let Some((node, flag)) = nodes.pop() {
+        // AcqRel: pairs with the loads of the flag; the cause was written before.
+        let before = node.state().flags.fetch_or(flag, Ordering::AcqRel);
+        if before == 0 {
+            nodes.extend(node.reaches().into_iter().map(|below| (below, ENCLOSED)));
+            node.stir();
+        }
+    }
+}
+
+/// Tells what is still below a node that its task has ended.
+///
+/// Frames that were dropped have left the tree by then. What is found here was forgotten, or moved
+/// out of the task. The roots of tasks are passed over: they end with their group.
+pub(crate) fn abandon_below(node: &Arc<dyn Node>) {
+    let mut nodes = vec![Arc::clone(node)];
+    while let Some(node) = nodes.pop() {
+        let below: Vec<_> = {
+            let links = node.state().links.lock();
+            let below = links.below.iter().map(|(_, node)| node);
+            below
+                .filter(|node| node.state().role != Role::Task)
+                .map(Arc::clone)
+                .collect()
+        };
+        for node in below {
+            node.unlink();
+            Arc::clone(&node).left_behind();
+            nodes.push(node);
+        }
+    }
+}

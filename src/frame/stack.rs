@@ -1,0 +1,416 @@
+//! The frames that the running code is under.
+
+use std::{
+    cell::RefCell,
+    sync::Arc,
+    task::{Context, Waker},
+    thread,
+    time::Instant,
+};
+
+use crate::{
+    clock,
+    error::{Panic, RawFailure, TaskInfo, discard},
+    frame::node::{Frame, Node, Role},
+};
+
+thread_local! {
+    /// The frames that are being polled or dropped on this thread, the innermost last.
+    static STACK: RefCell<Vec<Level>> = const { RefCell::new(Vec::new()) };
+}
+
+/// A frame while it polls or drops what it wraps.
+pub(super) struct Level {
+    pub(super) role: Role,
+    /// The frame's node, if it has one by now. It belongs to the frame and goes back to it.
+    pub(super) node: Option<Arc<dyn Node>>,
+    /// Whether the node has been put below that of the level before.
+    pub(super) linked: bool,
+    /// The deadline of a frame without a node.
+    pub(super) deadline: Option<Instant>,
+    /// Set where a member of a group begins: a task, or the body of the group.
+    pub(super) member: Option<Member>,
+    /// Whether this is the root of a parallel task: the frames further down on the stack happen to
+    /// poll it, they are not above it.
+    pub(super) detached: bool,
+}
+
+/// A member of a group, running.
+pub(crate) struct Member {
+    /// The group.
+    pub(crate) home: Arc<dyn Home>,
+    pub(crate) task: TaskInfo,
+    /// Set once the member is done and its future is dropped.
+    pub(crate) finished: bool,
+    /// Set once it got an [`Aborted`](crate::Aborted) from a task of its own group.
+    pub(crate) saw_aborted: bool,
+    /// The address of the waker that the member is polled with. Wakers of this crate do not panic.
+    pub(crate) waker: usize,
+}
+
+impl Member {
+    pub(crate) fn new(home: Arc<dyn Home>, task: TaskInfo, cx: &Context<'_>) -> Self {
+        Self {
+            home,
+            task,
+            finished: false,
+            saw_aborted: false,
+            waker: cx.waker().data() as usize,
+        }
+    }
+}
+
+/// A group, as its members see it.
+pub(crate) trait Home: Node {
+    /// Takes a failure into the group's report; or gives it back, with the group to be asked next.
+    fn take_in(self: Arc<Self>, failure: RawFailure) -> Option<Refused>;
+
+    /// Counts in a group whose owner is gone. False if this group has returned already.
+    fn adopt(&self) -> bool;
+
+    /// Counts an adopted group off. Returns the group that *this* one is to be counted off from, if
+    /// it has ended with that.
+    fn release(self: Arc<Self>) -> Option<Arc<dyn Home>>;
+
+    /// The group further out.
+    fn home_above(&self) -> Option<Arc<dyn Home>>;
+
+    /// The id of the member that this group was opened by.
+    fn opened_by(&self) -> Option<u64>;
+
+    /// How many groups are around this one.
+    fn depth(&self) -> usize;
+
+    /// Keeps the waker of a task that waits, for a cancellation. Returns the one kept before.
+    fn sleep(&self, id: u64, waker: Waker) -> Option<Waker>;
+
+    /// Forgets what was kept for a task.
+    fn forget(&self, id: u64) -> Option<Waker>;
+
+    /// Whether this task was cancelled through its handle.
+    fn is_marked(&self, id: u64) -> bool;
+
+    /// This group's place in the tree of frames.
+    fn node(self: Arc<Self>) -> Arc<dyn Node>;
+}
+
+/// A failure that a group could not take, and the group further out.
+pub(crate) type Refused = (RawFailure, Option<Arc<dyn Home>>);
+
+/// Reports a failure to a group, or to the nearest one further out that can take it.
+pub(crate) fn report(home: Arc<dyn Home>, failure: RawFailure) {
+    let mut next = home;
+    let mut failure = failure;
+    loop {
+        match next.take_in(failure) {
+            None => return,
+            Some((refused, Some(above))) => (failure, next) = (refused, above),
+            Some((refused, None)) => return refused.unclaimed(),
+        }
+    }
+}
+
+/// Looks at the stack; a thread that is ending has none.
+fn look<T>(f: impl FnOnce(&mut Vec<Level>) -> T) -> Option<T> {
+    STACK.try_with(|stack| f(&mut stack.borrow_mut())).ok()
+}
+
+/// Puts a frame on the stack. A thread that is ending has none, and the level comes back.
+pub(super) fn push(level: Level) -> Result<(), Level> {
+    let mut level = Some(level);
+    look(|stack| stack.extend(level.take()));
+    level.map_or(Ok(()), Err)
+}
+
+pub(super) fn pop() -> Option<Level> {
+    look(Vec::pop).flatten()
+}
+
+/// The address of the innermost frame's node; 0 if there is none.
+pub(super) fn top_address() -> usize {
+    let top = |stack: &mut Vec<Level>| Some(address(stack.last()?.node.as_ref()?));
+    look(top).flatten().unwrap_or(0)
+}
+
+/// The address of a node, to tell nodes apart.
+pub(super) fn address(node: &Arc<dyn Node>) -> usize {
+    Arc::as_ptr(node).cast::<()>() as usize
+}
+
+/// The node of the innermost frame, made for the purpose if need be, as are those above it.
+/// `None` outside of any frame.
+pub(super) fn top_node() -> Option<Arc<dyn Node>> {
+    let (top, to_link) = look(|stack| {
+        let top = stack.len().checked_sub(1)?;
+        let to_link = make_nodes(stack, top);
+        Some((stack[top].node.clone()?, to_link))
+    })
+    .flatten()?;
+    link(to_link);
+    Some(top)
+}
+
+/// Puts the frame with this node into the tree, if it is on the stack. Returns the member that it
+/// was found in, which may be none.
+pub(crate) fn place_of(node: &Arc<dyn Node>) -> Option<Option<(Arc<dyn Home>, u64)>> {
+    let (member, to_link) = look(|stack| {
+        let is_it = |level: &Level| {
+            level
+                .node
+                .as_ref()
+                .is_some_and(|known| address(known) == address(node))
+        };
+        let index = stack.iter().rposition(is_it)?;
+        let member = stack[..index]
+            .iter()
+            .rev()
+            .find_map(|level| level.member.as_ref());
+        let member = member.map(|member| (Arc::clone(&member.home), member.task.id()));
+        Some((member, make_nodes(stack, index)))
+    })
+    .flatten()?;
+    link(to_link);
+    Some(member)
+}
+
+/// Nodes, and the nodes that they are to be put below.
+type ToLink = Vec<(Arc<dyn Node>, Arc<dyn Node>)>;
+
+/// Puts nodes into the tree. That may wake tasks, so the stack must be free.
+fn link(nodes: ToLink) {
+    for (node, above) in nodes {
+        node.link(&above);
+    }
+}
+
+/// Gives the levels up to this one their nodes, as far as they have none.
+fn make_nodes(stack: &mut [Level], index: usize) -> ToLink {
+    let levels = &stack[..=index];
+    let linked = levels.iter().rposition(|level| level.linked);
+    let root = levels.iter().rposition(|level| level.detached);
+    let first = linked.map_or(0, |linked| linked + 1).max(root.unwrap_or(0));
+    let made = (first..=index).filter_map(|index| make_node(stack, index));
+    made.collect()
+}
+
+/// Gives a level its node. Returns the node and the one that it goes below, if it is to be linked.
+fn make_node(stack: &mut [Level], index: usize) -> Option<(Arc<dyn Node>, Arc<dyn Node>)> {
+    let above = if stack[index].detached {
+        let member = stack[index].member.as_ref();
+        member.map(|member| Arc::clone(&member.home).node())
+    } else {
+        let above = index.checked_sub(1);
+        above.and_then(|above| stack[above].node.clone())
+    };
+    let level = &mut stack[index];
+    if level.linked {
+        return None;
+    }
+    level.linked = true;
+    let (role, deadline) = (level.role, level.deadline);
+    let node = level
+        .node
+        .get_or_insert_with(|| Frame::make(role, deadline));
+    Some((Arc::clone(node), above?))
+}
+
+/// Whether a frame that the running code is under has been cancelled, out to the nearest shield.
+///
+/// A deadline that has passed counts once its scope has noticed; see [`due`].
+pub(crate) fn cancelled() -> bool {
+    let cancelled = |stack: &mut Vec<Level>| {
+        for level in stack
+            .iter()
+            .rev()
+            .take_while(|level| level.role != Role::Shield)
+        {
+            if level
+                .node
+                .as_ref()
+                .is_some_and(|node| node.state().is_cancelled())
+            {
+                return true;
+            }
+            let Some(member) = &level.member else {
+                continue;
+            };
+            if level.role == Role::Task && member.home.is_marked(member.task.id()) {
+                return true;
+            }
+            if level.detached {
+                // A task that has a node is told of its group there; and until it has entered the
+                // group (see `start`), its node is all that counts.
+                return !level.linked && member.home.state().is_cancelled();
+            }
+        }
+        false
+    };
+    look(cancelled).unwrap_or(false)
+}
+
+/// The earliest deadline of the frames that the running code is under, out to the nearest shield.
+pub(crate) fn deadline() -> Option<Instant> {
+    look(|stack| {
+        let mut earliest = None;
+        let mut include = |deadline: Option<Instant>| {
+            earliest = earliest.into_iter().chain(deadline).min();
+        };
+        for level in stack
+            .iter()
+            .rev()
+            .take_while(|level| level.role != Role::Shield)
+        {
+            match &level.node {
+                Some(node) => include(node.state().deadline()),
+                None => include(level.deadline),
+            }
+            if level.detached {
+                let home = level.member.as_ref().map(|member| &member.home);
+                let mut next = match &level.node {
+                    Some(node) if level.linked => node.state().above(),
+                    _ => home.map(|home| Arc::clone(home).node()),
+                };
+                while let Some(node) = next.filter(|node| node.state().role() != Role::Shield) {
+                    include(node.state().deadline());
+                    next = node.state().above();
+                }
+                break;
+            }
+        }
+        earliest
+    })
+    .flatten()
+}
+
+/// Whether a frame that the running code is under has been cancelled or is past its deadline,
+/// noticed or not, out to the nearest shield.
+pub(crate) fn due() -> bool {
+    cancelled() || deadline().is_some_and(|deadline| clock::now() >= deadline)
+}
+
+/// The group of the innermost member, for a group that is being opened there.
+pub(crate) fn enclosing_home() -> Option<(Arc<dyn Home>, u64)> {
+    current_member(|member| (Arc::clone(&member.home), member.task.id()))
+}
+
+/// Looks at the innermost member. `None` outside of any.
+///
+/// The stack is locked meanwhile: nothing foreign may be called.
+pub(crate) fn current_member<T>(f: impl FnOnce(&mut Member) -> T) -> Option<T> {
+    look(|stack| {
+        let members = stack.iter_mut().rev();
+        members
+            .filter_map(|level| level.member.as_mut())
+            .next()
+            .map(f)
+    })
+    .flatten()
+}
+
+/// Notes that the running member got an [`Aborted`](crate::Aborted) from a task of this group.
+pub(crate) fn note_aborted(group: &Arc<dyn Home>) {
+    current_member(|member| {
+        if is_same(&member.home, group) {
+            member.saw_aborted = true;
+        }
+    });
+}
+
+/// Whether a waker is the one that the running member was polled with: one of this crate's.
+pub(crate) fn trusts(waker: &Waker) -> bool {
+    current_member(|member| member.waker == waker.data() as usize).unwrap_or(false)
+}
+
+/// Whether the running code is inside this group: in its body or a child, or in a group in there.
+pub(crate) fn is_under(group: &Arc<dyn Home>) -> bool {
+    let mut home = enclosing_home().map(|(home, _)| home);
+    while let Some(inner) = home {
+        if is_same(&inner, group) {
+            return true;
+        }
+        home = inner.home_above();
+    }
+    false
+}
+
+fn is_same(one: &Arc<dyn Home>, other: &Arc<dyn Home>) -> bool {
+    std::ptr::addr_eq(Arc::as_ptr(one), Arc::as_ptr(other))
+}
+
+/// Reports a panic that cannot go on where it was caught, as one more failure of the running member.
+///
+/// Outside of any group nobody can be told; the panic hook has printed it.
+pub(crate) fn report_panic(panic: Panic) {
+    match current_member(|member| (Arc::clone(&member.home), member.task.clone())) {
+        Some((home, task)) => report(home, RawFailure::panic(task, panic)),
+        None => discard(panic),
+    }
+}
+
+/// Lets a captured panic go on, from a destructor. If another panic is under way already, that one
+/// goes on and this one is reported: two at once would end the process.
+pub(crate) fn rethrow(panic: Panic) {
+    if thread::panicking() {
+        report_panic(panic);
+    } else {
+        panic.resume();
+    }
+}
+
+/// The place on the stack from which the parallel children of a group are run, one after the other.
+pub(crate) struct Seat {
+    home: Option<Arc<dyn Home>>,
+}
+
+impl Seat {
+    pub(crate) fn new(home: Arc<dyn Home>) -> Self {
+        Self { home: Some(home) }
+    }
+
+    /// Runs a child once. True if it is done and gone.
+    ///
+    /// A `detached` child has nothing to do with the frames that are on the stack now. `child` must
+    /// not panic.
+    pub(crate) fn run(&mut self, task: TaskInfo, detached: bool, child: impl FnOnce()) -> bool {
+        let Some(home) = self.home.take() else {
+            return false;
+        };
+        let level = Level {
+            role: Role::Task,
+            node: None,
+            linked: false,
+            deadline: None,
+            member: Some(Member {
+                home,
+                task,
+                finished: false,
+                saw_aborted: false,
+                waker: 0,
+            }),
+            detached,
+        };
+        if push(level).is_err() {
+            return false;
+        }
+        child();
+        let member = pop().and_then(|level| level.member);
+        let finished = member.as_ref().is_some_and(|member| member.finished);
+        self.home = member.map(|member| member.home);
+        finished
+    }
+}
+
+/// Lends a task's node to the level that the task runs on.
+pub(super) fn lend(node: Option<Arc<dyn Node>>, linked: bool) {
+    look(|stack| {
+        if let Some(level) = stack.last_mut() {
+            (level.node, level.linked) = (node, linked);
+        }
+    });
+}
+
+/// Takes back what was lent, or made since.
+pub(super) fn take_back() -> (Option<Arc<dyn Node>>, bool) {
+    let top = |stack: &mut Vec<Level>| stack.last_mut().map(|top| (top.node.take(), top.linked));
+    look(top).flatten().unwrap_or_default()
+}

@@ -1,0 +1,630 @@
+//! Task groups.
+
+mod budget;
+mod builder;
+mod child;
+mod hub;
+mod limit;
+mod local;
+mod owner;
+mod policy;
+mod spawner;
+mod start;
+mod task;
+
+use std::{fmt, future::Future, marker::PhantomData, panic::Location, sync::Arc};
+
+pub use self::{
+    builder::{Group, GroupBuilder},
+    policy::Policy,
+    spawner::Spawner,
+    start::{Ready, Start, StartTask},
+    task::Task,
+};
+use self::{child::Ticket, limit::Queued, local::Entrance};
+pub(crate) use self::{hub::Hub, owner::Owner};
+use crate::{
+    error::{Cause, Error, TaskInfo, TaskRole},
+    scope::ScopeHandle,
+};
+
+/// Opens a task group and runs its body.
+///
+/// The body gets the group and spawns tasks into it. The group's future completes when the body
+/// *and all tasks* are gone: finished or dropped, everything they owned destroyed, every finalizer
+/// run. So no task outlives the block of code that it was started in, and whoever calls a function
+/// that uses a group inside does not have to know. Trio calls this a nursery.
+///
+/// ```text
+/// group(async |g| {        ┌ body ─────────────┐
+///     g.spawn(fetch());    │  ├ fetch ───────────────────┐
+///     g.spawn(parse());    │  ├ parse ──────┐            │
+///     Ok(())               └───────┘        │            │
+/// })                                        ┘            ┘
+/// .await                                                   ← here
+/// ```
+///
+/// If a task fails or panics, its siblings and the body are cancelled (see [`Policy`] for another
+/// way), and when all are gone every failure comes out in one [`ErrorGroup`](crate::ErrorGroup). If
+/// the body fails, the tasks are cancelled. If the body returns its value first, the tasks go on,
+/// and the group waits for them.
+///
+/// Tasks run in parallel on the threads of [`run`](crate::run()), or, outside of it, on a global pool of
+/// threads that is started then. [`TaskGroup::spawn_local`] spawns tasks that borrow from the
+/// surroundings of the group.
+///
+/// To wait for two or three futures and nothing more, a `zip` or `try_zip` is enough. For options,
+/// an error type of one's own among them, there is [`TaskGroup::builder`].
+///
+/// # Errors
+///
+/// Fails with an error group of everything that failed; the value of the body is dropped then. The
+/// error group is empty if the group was cancelled by hand before its body returned a value. If a
+/// scope *around* the group was cancelled and nothing failed, nothing is returned at all: that scope
+/// absorbs the cancellation.
+///
+/// # Panics
+///
+/// Polling it panics if it is awaited from inside itself, or again after it was done. Panics of body
+/// and tasks are failures of the group; see [`GroupBuilder::resume_panics`].
+///
+/// # Cancel safety
+///
+/// When the future is dropped before it is done, borrowing tasks are dropped there and then. The
+/// other tasks are cancelled and go to the group around this one (or to `run`), which does not end
+/// before they are gone, their finalizers included. Nothing escapes, and nobody blocks.
+///
+/// # Examples
+///
+/// ```
+/// use headcount::{group, run};
+///
+/// let page = String::from("one two three");
+/// let counts = run(group(async |g| {
+///     let words = g.spawn_local(async { Ok(page.split(' ').count()) }); // Borrows `page`.
+///     let answer = g.spawn(async { Ok(6 * 7) }); // Runs in parallel.
+///     Ok((words.await?, answer.await?))
+/// }));
+/// assert_eq!(counts.unwrap(), (3, 42));
+/// ```
+#[doc(alias = "nursery")]
+#[doc(alias = "join_all")]
+#[track_caller]
+pub fn group<'env, R, F, Fut>(body: F) -> Group<'env, Error, Fut>
+where
+    F: FnOnce(TaskGroup<'env>) -> Fut,
+    Fut: Future<Output = Result<R, Error>>,
+{
+    TaskGroup::builder().run(body)
+}
+
+/// A task group, as its body and its tasks see it.
+///
+/// It is what the body of [`group`](crate::group()) gets: cheap to clone, and to be handed on to
+/// borrowing tasks. `'env` is what those may borrow from: everything that outlives the group's
+/// future. Parallel tasks, which borrow nothing, use a [`Spawner`].
+///
+/// # What does not compile
+///
+/// A borrowing task cannot borrow from the body itself, which may be gone before it is:
+///
+/// ```compile_fail,E0373
+/// # use headcount::{group, run};
+/// run(group(async |g| {
+///     let local = String::from("dropped with the body");
+///     g.spawn_local(async { Ok(local.len()) });
+///     Ok(())
+/// }));
+/// ```
+///
+/// Nor can a parallel task borrow at all, or hold what is not `Send`:
+///
+/// ```compile_fail
+/// # use headcount::{group, run};
+/// # use std::rc::Rc;
+/// run(group(async |g| {
+///     let shared = Rc::new(7);
+///     g.spawn(async move {
+///         headcount::checkpoint().await;
+///         Ok(*shared)
+///     });
+///     Ok(())
+/// }));
+/// ```
+#[must_use = "a group that nothing is spawned into does nothing"]
+pub struct TaskGroup<'env, E = Error> {
+    hub: Arc<Hub>,
+    entrance: Arc<Entrance<'env>>,
+    error: PhantomData<fn() -> E>,
+}
+
+impl TaskGroup<'_, Error> {
+    /// Opens a group with options.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use headcount::{TaskGroup, run};
+    ///
+    /// let group = TaskGroup::builder().name("fetch").limit(10).run(async |g| {
+    ///     let task = g.spawn(async { Ok(7) });
+    ///     Ok(task.await?)
+    /// });
+    /// assert_eq!(run(group).unwrap(), 7);
+    /// ```
+    pub fn builder() -> GroupBuilder<Error> {
+        GroupBuilder::new()
+    }
+}
+
+impl<'env, E> TaskGroup<'env, E> {
+    fn new(hub: Arc<Hub>, entrance: Arc<Entrance<'env>>) -> Self {
+        Self {
+            hub,
+            entrance,
+            error: PhantomData,
+        }
+    }
+}
+
+impl<'env, E: Send + 'static> TaskGroup<'env, E> {
+    /// Spawns a task that runs in parallel, on the threads of the runtime.
+    ///
+    /// The task has the cancel scopes and deadlines of the *group*, whoever spawns it. It may be
+    /// spawned while the body or any task of the group lives. In a group that was cancelled the
+    /// future is dropped unpolled, and the handle yields [`Aborted::Cancelled`].
+    ///
+    /// For a task that borrows from its surroundings there is [`spawn_local`](Self::spawn_local).
+    ///
+    /// [`Aborted::Cancelled`]: crate::Aborted::Cancelled
+    ///
+    /// # Panics
+    ///
+    /// Panics if the group has returned.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use headcount::{group, run};
+    ///
+    /// let answer = run(group(async |g| {
+    ///     let task = g.spawn(async { Ok(6 * 7) });
+    ///     Ok(task.await?)
+    /// }));
+    /// assert_eq!(answer.unwrap(), 42);
+    /// ```
+    #[track_caller]
+    pub fn spawn<T, F>(&self, future: F) -> Task<T>
+    where
+        T: Send + 'static,
+        F: Future<Output = Result<T, E>> + Send + 'static,
+    {
+        spawner::spawn(&self.hub, None, Location::caller(), future)
+    }
+
+    /// Spawns a parallel task with a name, for errors and the task tree.
+    ///
+    /// # Panics
+    ///
+    /// Panics if the group has returned.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use headcount::{group, run};
+    ///
+    /// let failed = run(group(async |g| {
+    ///     g.spawn_named("fetch", async { Err::<(), _>("no route".into()) });
+    ///     Ok(())
+    /// }));
+    /// assert_eq!(failed.unwrap_err().first().unwrap().task().name(), Some("fetch"));
+    /// ```
+    #[track_caller]
+    pub fn spawn_named<T, F>(&self, name: impl Into<String>, future: F) -> Task<T>
+    where
+        T: Send + 'static,
+        F: Future<Output = Result<T, E>> + Send + 'static,
+    {
+        let name = Arc::from(name.into());
+        spawner::spawn(&self.hub, Some(name), Location::caller(), future)
+    }
+
+    /// Spawns a task that may borrow what outlives the group, mutably too.
+    ///
+    /// It runs concurrently with the body and the other tasks, on the task that the group is in:
+    /// borrowing tasks never run at the same time as each other, so one that computes for long holds
+    /// the others up. When the group's future is dropped, it is dropped there and then.
+    ///
+    /// # Panics
+    ///
+    /// Panics if the group has returned.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use headcount::{group, run};
+    ///
+    /// let mut hits = 0;
+    /// run(group(async |g| {
+    ///     g.spawn_local(async {
+    ///         hits += 1;
+    ///         Ok(())
+    ///     });
+    ///     Ok(())
+    /// }))
+    /// .unwrap();
+    /// assert_eq!(hits, 1);
+    /// ```
+    #[track_caller]
+    pub fn spawn_local<T, F>(&self, future: F) -> Task<T>
+    where
+        T: Send + 'env,
+        F: Future<Output = Result<T, E>> + Send + 'env,
+    {
+        self.spawn_borrowing(None, Location::caller(), future)
+    }
+
+    /// Spawns a borrowing task with a name, for errors and the task tree.
+    ///
+    /// # Panics
+    ///
+    /// Panics if the group has returned.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use headcount::{group, run};
+    ///
+    /// let page = String::from("one two");
+    /// run(group(async |g| {
+    ///     let task = g.spawn_local_named("count", async { Ok(page.len()) });
+    ///     assert_eq!(task.name(), Some("count"));
+    ///     assert_eq!(task.await?, 7);
+    ///     Ok(())
+    /// }))
+    /// .unwrap();
+    /// ```
+    #[track_caller]
+    pub fn spawn_local_named<T, F>(&self, name: impl Into<String>, future: F) -> Task<T>
+    where
+        T: Send + 'env,
+        F: Future<Output = Result<T, E>> + Send + 'env,
+    {
+        let name = Arc::from(name.into());
+        self.spawn_borrowing(Some(name), Location::caller(), future)
+    }
+
+    #[track_caller]
+    fn spawn_borrowing<T, F>(
+        &self,
+        name: Option<Arc<str>>,
+        location: &'static Location<'static>,
+        future: F,
+    ) -> Task<T>
+    where
+        T: Send + 'env,
+        F: Future<Output = Result<T, E>> + Send + 'env,
+    {
+        let hub = &self.hub;
+        if !hub.admit() {
+            spawner::refuse(hub);
+        }
+        let task = TaskInfo::new(TaskRole::Child, name, location);
+        if hub.is_cancelled() {
+            return Task::refused(spawner::turn_away(hub, task, future));
+        }
+        let slot = hub.take_slot();
+        let outcome = local::enter::<T, E, F>(&self.entrance, slot, task.clone(), future);
+        hub.enter(Queued::Local(slot, task.id()));
+        let ticket = Ticket {
+            hub: Arc::clone(hub),
+            task,
+        };
+        Task::local(ticket, outcome)
+    }
+
+    /// Returns a handle that spawns parallel tasks into this group from anywhere.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use headcount::{group, run};
+    ///
+    /// run(group(async |g| {
+    ///     let spawner = g.spawner();
+    ///     g.spawn(async move {
+    ///         spawner.spawn(async { Ok(()) }); // A sibling.
+    ///         Ok(())
+    ///     });
+    ///     Ok(())
+    /// }))
+    /// .unwrap();
+    /// ```
+    pub fn spawner(&self) -> Spawner<E> {
+        Spawner::new(Arc::clone(&self.hub))
+    }
+
+    /// Starts a parallel task and waits until it reports that it is ready.
+    ///
+    /// For services that others depend on: a server is started when it listens, and the caller gets
+    /// the port. Until the task calls [`Ready::send`] it belongs to the *caller*: it is in the
+    /// caller's scopes, its failure is returned here and not reported to the group, and cancelling
+    /// the caller cancels it. From then on it belongs to the group like any task. Trio has this as
+    /// `nursery.start`.
+    ///
+    /// The group stays open while a task is being started in it. [`start_task`](Self::start_task)
+    /// returns the task's handle as well.
+    ///
+    /// # Errors
+    ///
+    /// Fails with [`StartError`](crate::StartError) if the task ended before it was ready, or the
+    /// group had been cancelled. The task is gone by then.
+    ///
+    /// # Panics
+    ///
+    /// Panics if the group has returned.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future before the task is ready cancels the task and leaves it to the group,
+    /// which waits for it and reports what it still has to report.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use headcount::{Ready, group, run};
+    /// use std::net::TcpListener;
+    ///
+    /// run(group(async |g| {
+    ///     let port = g
+    ///         .start(|ready: Ready<u16>| async move {
+    ///             let listener = TcpListener::bind("127.0.0.1:0")?;
+    ///             ready.send(listener.local_addr()?.port());
+    ///             // … and serve.
+    ///             Ok(())
+    ///         })
+    ///         .await?;
+    ///     assert_ne!(port, 0);
+    ///     Ok(())
+    /// }))
+    /// .unwrap();
+    /// ```
+    #[track_caller]
+    pub fn start<V, F, Fut>(&self, task: F) -> Start<V, Fut, E>
+    where
+        V: Send + 'static,
+        F: FnOnce(Ready<V>) -> Fut,
+        Fut: Future<Output = Result<(), E>> + Send + 'static,
+    {
+        Start::new(self.start_task(task))
+    }
+
+    /// Starts a parallel task, waits until it is ready, and returns its handle as well.
+    ///
+    /// Everything said of [`start`](Self::start) holds here too.
+    ///
+    /// # Errors
+    ///
+    /// Fails with [`StartError`](crate::StartError) if the task ended before it was ready.
+    ///
+    /// # Panics
+    ///
+    /// Panics if the group has returned.
+    ///
+    /// # Cancel safety
+    ///
+    /// As for [`start`](Self::start).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use headcount::{Ready, group, run};
+    ///
+    /// run(group(async |g| {
+    ///     let server = g.start_task(|ready: Ready<u16>| async move {
+    ///         ready.send(80);
+    ///         std::future::pending().await
+    ///     });
+    ///     let (port, server) = server.await?;
+    ///     assert_eq!(port, 80);
+    ///     server.cancel();
+    ///     Ok(())
+    /// }))
+    /// .unwrap();
+    /// ```
+    #[track_caller]
+    pub fn start_task<V, F, Fut>(&self, task: F) -> StartTask<V, Fut, E>
+    where
+        V: Send + 'static,
+        F: FnOnce(Ready<V>) -> Fut,
+        Fut: Future<Output = Result<(), E>> + Send + 'static,
+    {
+        if self.hub.is_closed() {
+            spawner::refuse(&self.hub);
+        }
+        let info = TaskInfo::new(TaskRole::Child, None, Location::caller());
+        StartTask::new(&self.hub, info, task)
+    }
+
+    /// Cancels the group: its body and everything in it.
+    ///
+    /// Returns at once. The group returns when all is gone: with the value of the body if that was
+    /// there already, else with an empty error group, unless something failed.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use headcount::{group, run, sleep};
+    /// use std::time::Duration;
+    ///
+    /// let stopped = run(group(async |g| {
+    ///     g.cancel();
+    ///     sleep(Duration::MAX).await;
+    ///     Ok(())
+    /// }));
+    /// assert!(stopped.unwrap_err().is_cancelled());
+    /// ```
+    pub fn cancel(&self) {
+        self.hub.cancel(Cause::Requested(None));
+    }
+
+    /// Cancels the group and says why. Of several reasons the first one stays.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use headcount::{group, run, sleep};
+    /// use std::time::Duration;
+    ///
+    /// let stopped = run(group(async |g| {
+    ///     g.cancel_with("enough");
+    ///     sleep(Duration::MAX).await;
+    ///     Ok(())
+    /// }));
+    /// assert_eq!(stopped.unwrap_err().reason(), Some("enough"));
+    /// ```
+    pub fn cancel_with(&self, reason: impl Into<String>) {
+        let reason = reason.into().into();
+        self.hub.cancel(Cause::Requested(Some(reason)));
+    }
+
+    /// Tells whether the group was cancelled: by hand, by a failure, or from further out.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use headcount::{group, run};
+    ///
+    /// run(group(async |g| {
+    ///     assert!(!g.is_cancelled());
+    ///     g.cancel();
+    ///     assert!(g.is_cancelled());
+    ///     Ok(())
+    /// }))
+    /// .unwrap();
+    /// ```
+    #[must_use]
+    pub fn is_cancelled(&self) -> bool {
+        self.hub.is_cancelled()
+    }
+
+    /// Returns how many tasks of the group are not gone yet, waiting and queued ones included.
+    ///
+    /// What tasks leave behind when somebody drops a group inside them counts as one task, until it
+    /// is gone too.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use headcount::{group, run};
+    ///
+    /// run(group(async |g| {
+    ///     let task = g.spawn(async { Ok(()) });
+    ///     task.await?;
+    ///     while g.len() > 0 {
+    ///         headcount::checkpoint().await;
+    ///     }
+    ///     Ok(())
+    /// }))
+    /// .unwrap();
+    /// ```
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.hub.len()
+    }
+
+    /// Tells whether no task of the group is alive.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use headcount::{group, run};
+    ///
+    /// run(group(async |g| {
+    ///     assert!(g.is_empty());
+    ///     Ok(())
+    /// }))
+    /// .unwrap();
+    /// ```
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Returns a handle to the scope that the group is.
+    ///
+    /// With it a group is cancelled from anywhere, and given a deadline.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use headcount::{group, now, run, sleep};
+    /// use std::time::Duration;
+    ///
+    /// let late = run(group(async |g| {
+    ///     g.scope().set_deadline(Some(now()));
+    ///     sleep(Duration::MAX).await;
+    ///     Ok(())
+    /// }));
+    /// assert!(late.unwrap_err().is_cancelled());
+    /// ```
+    #[must_use]
+    pub fn scope(&self) -> ScopeHandle {
+        ScopeHandle::new(self.hub.as_node())
+    }
+
+    /// Defers a finalizer to the end of the group.
+    ///
+    /// When the body and all tasks are gone, whatever became of them, the deferred finalizers run
+    /// one after the other, the last one first. They are shielded; a [`timeout`](crate::timeout)
+    /// inside works. A panic of one is one more failure of the group, and the others still run.
+    ///
+    /// Since it owns what it needs, a deferred finalizer runs even if somebody drops the group's
+    /// future: the group further out does not end before it is done. For cleanup that borrows there
+    /// are [`finally`](crate::finally()) and [`bracket`](crate::bracket()).
+    ///
+    /// # Panics
+    ///
+    /// Panics if the group has returned.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use headcount::{group, run};
+    /// use std::sync::mpsc;
+    ///
+    /// let (log, entries) = mpsc::channel();
+    /// run(group(async |g| {
+    ///     let (first, second) = (log.clone(), log.clone());
+    ///     g.defer(async move { first.send("close the connection").unwrap() });
+    ///     g.defer(async move { second.send("log out").unwrap() });
+    ///     Ok(())
+    /// }))
+    /// .unwrap();
+    /// drop(log);
+    /// assert_eq!(entries.iter().collect::<Vec<_>>(), ["log out", "close the connection"]);
+    /// ```
+    #[track_caller]
+    pub fn defer(&self, finalizer: impl Future<Output = ()> + Send + 'static) {
+        let info = TaskInfo::new(TaskRole::Finalizer, None, Location::caller());
+        if self.hub.defer(info, Box::pin(finalizer)).is_err() {
+            spawner::refuse(&self.hub);
+        }
+    }
+}
+
+impl<E> Clone for TaskGroup<'_, E> {
+    fn clone(&self) -> Self {
+        Self::new(Arc::clone(&self.hub), Arc::clone(&self.entrance))
+    }
+}
+
+impl<E> fmt::Debug for TaskGroup<'_, E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TaskGroup")
+            .field("name", &self.hub.name)
+            .field("location", &format_args!("{}", self.hub.location))
+            .field("is_cancelled", &self.hub.is_cancelled())
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,367 @@
+//! Children: what is round the future of a task, and how the parallel ones are run.
+
+use std::{
+    future::Future,
+    marker::PhantomData,
+    mem,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use futures_lite::future::yield_now;
+use pin_project::{pin_project, pinned_drop};
+
+use super::{
+    budget::Budget,
+    hub::{BoxFuture, Errand, Hub},
+};
+use crate::{
+    error::{Aborted, Cause, Panic, RawFailure, TaskInfo, catch},
+    frame::{self, Anchor, Enclosed, Member, Node, Role, Seat},
+    pool,
+};
+
+/// A parallel child that is ready to be run.
+pub(super) type Runnable = async_task::Runnable<Ticket>;
+
+/// The result of a parallel child, for its handle.
+pub(super) type Handle<T> = async_task::Task<Result<Value<T>, Aborted>, Ticket>;
+
+/// What everybody knows of a parallel child; part of its one allocation.
+pub(crate) struct Ticket {
+    pub(super) hub: Arc<Hub>,
+    pub(super) task: TaskInfo,
+}
+
+/// Makes a parallel child, without running it.
+pub(super) fn make<T, E, F>(
+    hub: &Arc<Hub>,
+    task: TaskInfo,
+    child: Child<F, E>,
+) -> (Runnable, Handle<T>)
+where
+    T: Send + 'static,
+    E: Send + 'static,
+    F: Future<Output = Result<T, E>> + Send + 'static,
+{
+    let ticket = Ticket {
+        hub: Arc::clone(hub),
+        task,
+    };
+    async_task::Builder::new()
+        .metadata(ticket)
+        .spawn(|_| child, schedule)
+}
+
+/// Where a parallel child goes when it is woken.
+fn schedule(runnable: Runnable) {
+    let hub = Arc::clone(&runnable.metadata().hub);
+    hub.push(runnable);
+}
+
+/// Runs parallel children that are ready, one after the other, while there is time.
+pub(super) fn run_ready(hub: &Arc<Hub>, budget: &mut Budget) {
+    let mut seat = Seat::new(hub.as_home());
+    let mut gone = false;
+    while let Some((runnable, ready)) = hub.next_child(mem::take(&mut gone), budget.is_left()) {
+        budget.begin(ready);
+        gone = run_once(&mut seat, runnable);
+        budget.spend(hub, ready);
+    }
+}
+
+/// Runs a parallel child once. True if it is gone.
+fn run_once(seat: &mut Seat, runnable: Runnable) -> bool {
+    let task = runnable.metadata().task.clone();
+    // The child captures its own panics. What is caught here comes from dropping its result.
+    seat.run(task, true, || match catch(|| runnable.run()) {
+        Ok(_woken_meanwhile) => {}
+        Err(panic) => frame::report_panic(panic),
+    })
+}
+
+/// Starts a helper. It has been counted.
+pub(super) fn help(hub: &Arc<Hub>) {
+    if let Some(pool) = hub.pool() {
+        pool.spawn(help_out(Arc::clone(hub)));
+    }
+}
+
+/// Runs children until none is ready; and what is left to do if the group has lost its owner.
+async fn help_out(hub: Arc<Hub>) {
+    loop {
+        run_batch(&hub);
+        match hub.next_errand() {
+            Errand::Run => yield_now().await,
+            Errand::Finalize(task, finalizer) => {
+                finalize(&hub, task, finalizer).await;
+                hub.turn_away();
+            }
+            Errand::None => return,
+        }
+    }
+}
+
+fn run_batch(hub: &Arc<Hub>) {
+    let _watch = pool::watch(Arc::clone(hub) as _);
+    run_ready(hub, &mut Budget::new());
+}
+
+/// Runs a deferred finalizer, shielded.
+async fn finalize(hub: &Arc<Hub>, task: TaskInfo, finalizer: BoxFuture) {
+    let mut finalizer = Box::pin(Finalizing::new(task, finalizer));
+    std::future::poll_fn(|cx| finalizer.as_mut().poll_in(hub, cx)).await;
+}
+
+/// A deferred finalizer of a group, while it runs.
+#[pin_project]
+pub(super) struct Finalizing {
+    task: TaskInfo,
+    #[pin]
+    finalizer: Enclosed<BoxFuture>,
+}
+
+impl Finalizing {
+    pub(super) fn new(task: TaskInfo, finalizer: BoxFuture) -> Self {
+        Self {
+            task,
+            finalizer: Enclosed::new(Role::Shield, finalizer),
+        }
+    }
+
+    /// Takes the finalizer out, where it stands.
+    pub(super) fn into_parts(mut self) -> (TaskInfo, Option<BoxFuture>) {
+        let finalizer = Pin::new(&mut self.finalizer).take();
+        (self.task.clone(), finalizer)
+    }
+
+    /// Polls the finalizer. It is done when it has returned or panicked.
+    pub(super) fn poll_in(self: Pin<&mut Self>, hub: &Arc<Hub>, cx: &mut Context<'_>) -> Poll<()> {
+        let mut this = self.project();
+        let member = Member::new(hub.as_home(), this.task.clone(), cx);
+        let polled = catch(|| this.finalizer.as_mut().poll_member(member, cx).0);
+        if let Ok(Poll::Pending) = polled {
+            return Poll::Pending;
+        }
+        let dropped = this.finalizer.as_mut().clear();
+        for panic in polled.err().into_iter().chain(dropped.err()) {
+            hub.report_panic(this.task.clone(), panic);
+        }
+        Poll::Ready(())
+    }
+}
+
+/// The future of a task, with all that a task is: it is polled under its own frame, its panics are
+/// captured, it is dropped when it has been cancelled, and what became of it is reported before it
+/// counts as gone.
+#[pin_project(PinnedDrop)]
+pub(super) struct Child<F, E> {
+    /// `None` once it is gone.
+    #[pin]
+    body: Option<F>,
+    anchor: Anchor,
+    /// Whether its group knows the waker.
+    asleep: bool,
+    /// Whether it ever got an [`Aborted`] from a task of its own group.
+    saw_aborted: bool,
+    error: PhantomData<fn() -> E>,
+}
+
+impl<F, E> Child<F, E> {
+    pub(super) fn new(body: F) -> Self {
+        Self::with_anchor(body, Anchor::new(Role::Task))
+    }
+
+    /// A child that has a node in the tree already.
+    pub(super) fn with_node(body: F, node: Arc<dyn Node>) -> Self {
+        Self::with_anchor(body, Anchor::in_tree(node))
+    }
+
+    fn with_anchor(body: F, anchor: Anchor) -> Self {
+        Self {
+            body: Some(body),
+            anchor,
+            asleep: false,
+            saw_aborted: false,
+            error: PhantomData,
+        }
+    }
+}
+
+/// How the future of a task ended.
+enum Ending<T, E> {
+    Value(T),
+    Failed(E),
+    Panicked(Panic),
+    Cut,
+}
+
+impl<F, T, E> Future for Child<F, E>
+where
+    F: Future<Output = Result<T, E>>,
+    E: Send + 'static,
+{
+    type Output = Result<Value<T>, Aborted>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let mut this = self.project();
+        arrive(cx);
+        let ending = if is_cut(this.anchor) {
+            Ending::Cut
+        } else {
+            let body = this.body.as_mut().as_pin_mut();
+            let Some(body) = body else {
+                return Poll::Pending;
+            };
+            match this.anchor.at_root(|| catch(|| body.poll(cx))) {
+                Ok(Poll::Ready(Ok(value))) => Ending::Value(value),
+                Ok(Poll::Ready(Err(error))) => Ending::Failed(error),
+                Err(panic) => Ending::Panicked(panic),
+                Ok(Poll::Pending) => {
+                    wait(this.anchor, this.asleep, cx);
+                    if !is_cut(this.anchor) {
+                        *this.saw_aborted |= leave_for_now();
+                        return Poll::Pending;
+                    }
+                    Ending::Cut
+                }
+            }
+        };
+        let dropped = this.anchor.at_root(|| catch(|| this.body.set(None)));
+        *this.saw_aborted |= leave_for_now();
+        let result = conclude(ending, dropped, *this.saw_aborted);
+        leave_for_good(this.anchor, *this.asleep);
+        Poll::Ready(result)
+    }
+}
+
+/// Reports what is to be reported of a task whose future is gone.
+fn conclude<T, E: Send + 'static>(
+    ending: Ending<T, E>,
+    dropped: Result<(), Panic>,
+    saw_aborted: bool,
+) -> Result<Value<T>, Aborted> {
+    let fine = dropped.is_ok();
+    let result = match ending {
+        Ending::Value(value) if fine => Ok(Value(Some(value))),
+        Ending::Value(value) => {
+            drop(Value(Some(value)));
+            Err(Aborted::Failed)
+        }
+        Ending::Failed(error) => {
+            report(|task| RawFailure::error(task, error, saw_aborted));
+            Err(Aborted::Failed)
+        }
+        Ending::Panicked(panic) => {
+            report(|task| RawFailure::panic(task, panic));
+            Err(Aborted::Failed)
+        }
+        Ending::Cut if fine => Err(Aborted::Cancelled),
+        Ending::Cut => Err(Aborted::Failed),
+    };
+    if let Err(panic) = dropped {
+        report(|task| RawFailure::panic(task, panic));
+    }
+    result
+}
+
+/// Reports a failure of the running task to its group.
+fn report(failure: impl FnOnce(TaskInfo) -> RawFailure) {
+    let who = frame::current_member(|member| (Arc::clone(&member.home), member.task.clone()));
+    if let Some((home, task)) = who {
+        frame::report(home, failure(task));
+    }
+}
+
+/// Notes what the running task is polled with.
+fn arrive(cx: &Context<'_>) {
+    frame::current_member(|member| member.waker = cx.waker().data() as usize);
+}
+
+/// Whether the running task is to be dropped: it was cancelled, and nothing protected is left in it.
+fn is_cut(anchor: &mut Anchor) -> bool {
+    let looked = frame::current_member(|member| {
+        let marked = member.home.is_marked(member.task.id());
+        (marked, member.home.state().is_cancelled())
+    });
+    let Some((marked, group_cancelled)) = looked else {
+        return false;
+    };
+    if !anchor.is_linked() {
+        return (marked || group_cancelled) && anchor.is_idle();
+    }
+    if marked && !anchor.is_cancelled_itself() {
+        anchor.cancel(Cause::Requested(None));
+    }
+    (anchor.is_cancelled_itself() || anchor.is_enclosed()) && anchor.is_idle()
+}
+
+/// Leaves the running task's waker where a cancellation finds it.
+fn wait(anchor: &mut Anchor, asleep: &mut bool, cx: &Context<'_>) {
+    if anchor.is_linked() {
+        anchor.watch_if_known(cx);
+    }
+    if !mem::replace(asleep, true) {
+        let waker = cx.waker().clone();
+        let before = frame::current_member(|member| member.home.sleep(member.task.id(), waker));
+        drop(before);
+    }
+}
+
+/// Takes along what has to outlast this poll of the running task.
+fn leave_for_now() -> bool {
+    frame::current_member(|member| member.saw_aborted).unwrap_or(false)
+}
+
+/// Takes the running task out of its group. Its runner counts it off.
+fn leave_for_good(anchor: &mut Anchor, asleep: bool) {
+    if let Some(node) = anchor.node() {
+        frame::abandon_below(node);
+    }
+    anchor.leave();
+    let kept = frame::current_member(|member| {
+        member.finished = true;
+        let id = member.task.id();
+        let is_known = asleep || member.home.is_marked(id);
+        if is_known {
+            member.home.forget(id)
+        } else {
+            None
+        }
+    });
+    drop(kept);
+}
+
+#[pinned_drop]
+impl<F, E> PinnedDrop for Child<F, E> {
+    /// Drops a body that was never run to its end. async-task ends the process if that panics.
+    fn drop(self: Pin<&mut Self>) {
+        let mut this = self.project();
+        if let Err(panic) = catch(|| this.body.set(None)) {
+            frame::report_panic(panic);
+        }
+    }
+}
+
+/// The value of a task on its way to its handle.
+///
+/// If there is no handle any more, the value is dropped inside async-task, which ends the process
+/// if that panics; so it is dropped with care.
+pub(super) struct Value<T>(Option<T>);
+
+impl<T> Value<T> {
+    pub(super) fn take(mut self) -> Option<T> {
+        self.0.take()
+    }
+}
+
+impl<T> Drop for Value<T> {
+    fn drop(&mut self) {
+        if let Some(value) = self.0.take() {
+            if let Err(panic) = catch(|| drop(value)) {
+                frame::report_panic(panic);
+            }
+        }
+    }
+}

@@ -1,0 +1,879 @@
+//! The shared heart of a group: its run queue, its count of tasks, its report.
+
+use std::{
+    any::TypeId,
+    collections::{HashMap, VecDeque},
+    future::Future,
+    hash::{BuildHasherDefault, Hasher},
+    mem,
+    panic::Location,
+    pin::Pin,
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicBool, Ordering},
+    },
+    task::{Wake, Waker},
+    time::Instant,
+};
+
+use super::{
+    child::{self, Finalizing, Runnable},
+    limit::{Limit, Queued},
+    policy::Policy,
+};
+use crate::{
+    error::{Cause, Panic, RawFailure, TaskInfo},
+    frame::{self, Home, Node, NodeState, Refused, Role},
+    pool::{self, Pool, Watched},
+    sync::Mutex,
+};
+
+/// A deferred finalizer, or a child that borrows nothing, boxed.
+pub(crate) type BoxFuture = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// The part of a group that its tasks and handles share. It knows nothing of the lifetime of the
+/// group, nor of its error type.
+///
+/// A group is its own run queue. Its children are tasks whose wake-ups put them into `queue`, and
+/// two kinds of runners take them out: the group's future, the *owner*, inside its own poll; and
+/// *helpers*, which are tasks on the executor. While an owner is at it, helpers come only when it
+/// has too much to do; when no runner is there and something is ready, one is called.
+///
+/// All of the state that changes is under one lock, so each transition is one critical section.
+/// Nothing foreign is called in there; see [`Mutex`].
+pub(crate) struct Hub {
+    /// The group's place in the tree of frames.
+    node: NodeState,
+    pub(super) name: Option<Arc<str>>,
+    /// Where the group was opened.
+    pub(super) location: &'static Location<'static>,
+    policy: Policy,
+    /// The type of the errors that the report can take.
+    error_type: TypeId,
+    /// Where the group is; set when that is known.
+    place: OnceLock<Place>,
+    /// Whether any task was cancelled through its handle.
+    any_marked: AtomicBool,
+    /// Mirrors `State::closed`, for those who only want to know.
+    closed: AtomicBool,
+    state: Mutex<State>,
+}
+
+/// Where a group is.
+struct Place {
+    /// How many groups are around it.
+    depth: usize,
+    /// The threads that its helpers run on.
+    pool: Arc<Pool>,
+}
+
+/// What of a group changes.
+struct State {
+    /// The parallel children that are ready, in the order in which they became so.
+    queue: VecDeque<Runnable>,
+    /// The slots of the borrowing children that are ready.
+    woken: VecDeque<usize>,
+    /// Slots of borrowing children that have ended, to be used again.
+    free_slots: Vec<usize>,
+    /// The number of slots there have ever been.
+    slots: usize,
+    /// The body, or the finalizer that is being run, is ready.
+    body_woken: bool,
+    /// Something has happened that the owner is to look at.
+    stirred: bool,
+    owner: Owner,
+    /// Wakes the owner's task; there while the owner is waiting.
+    waker: Option<Waker>,
+    /// Helpers that are running, or about to.
+    helpers: usize,
+    /// How many children have been taken from the queue, to see whether anybody does.
+    taken: usize,
+    /// `taken` as the monitor last saw it.
+    taken_before: usize,
+    /// Members that are not gone: children, and what was adopted.
+    live: usize,
+    /// Set when the group has returned: nothing can be spawned any more.
+    closed: bool,
+    /// What waits for something, or was cancelled through its handle.
+    sleepers: HashMap<u64, Sleeper, BuildHasherDefault<IdHasher>>,
+    limit: Limit,
+    failures: Vec<RawFailure>,
+    /// Deferred finalizers, in the order in which they were deferred.
+    finalizers: Vec<(TaskInfo, BoxFuture)>,
+    /// The group further out, and the member of it that opened this one.
+    above: Option<(Arc<dyn Home>, u64)>,
+}
+
+/// What the owner of the group is doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Owner {
+    /// It is not being polled.
+    Waiting,
+    /// It is being polled, and leaves the queue to helpers.
+    Polling,
+    /// It is being polled, and runs the queue.
+    Driving,
+    /// It was dropped or forgotten. The group has been handed up, and helpers see to the rest.
+    Gone,
+}
+
+/// A task that waits for something.
+#[derive(Default)]
+struct Sleeper {
+    waker: Option<Waker>,
+    /// Whether it was cancelled through its handle.
+    marked: bool,
+}
+
+/// What has to be done after a change, once the lock is released.
+#[derive(Default)]
+#[must_use = "somebody may have to be woken"]
+struct Then {
+    /// The owner's waker.
+    wake: Option<Waker>,
+    /// A helper is to be started; it has been counted.
+    helper: bool,
+    /// Somebody may be too busy to run what is ready: it has to be looked after.
+    rouse: bool,
+    /// The group, which had lost its owner, has ended.
+    closed: bool,
+    /// The group that it was adopted by.
+    release: Option<Arc<dyn Home>>,
+}
+
+impl Then {
+    /// Does both.
+    fn and(self, other: Self) -> Self {
+        Self {
+            wake: self.wake.or(other.wake),
+            helper: self.helper || other.helper,
+            rouse: self.rouse || other.rouse,
+            closed: self.closed || other.closed,
+            release: self.release.or(other.release),
+        }
+    }
+}
+
+/// What a helper does next.
+pub(super) enum Errand {
+    /// There is more to run.
+    Run,
+    /// The owner is gone, all tasks are: a deferred finalizer is to be run.
+    Finalize(TaskInfo, BoxFuture),
+    /// Nothing: the helper was counted off.
+    None,
+}
+
+/// What the owner does next.
+pub(super) enum Turn {
+    /// Something is ready.
+    Again,
+    /// The waker will be woken.
+    Wait,
+    /// All members are gone.
+    Joined,
+}
+
+impl State {
+    /// Takes a child's place back, and its slot if it borrowed.
+    fn leave(&mut self, slot: Option<usize>, placed: bool) -> Then {
+        self.free_slots.extend(slot);
+        let next = self.limit.leave();
+        let started = next.map(|child| self.start(child, placed));
+        self.count_off().and(started.unwrap_or_default())
+    }
+
+    /// Puts a child that is ready where it will be run.
+    fn start(&mut self, child: Queued, placed: bool) -> Then {
+        match child {
+            Queued::Local(slot, _) => {
+                self.woken.push_back(slot);
+                self.wake_owner()
+            }
+            Queued::Parallel(runnable) => {
+                self.queue.push_back(runnable);
+                self.hand_to_runners(placed)
+            }
+        }
+    }
+
+    /// Has somebody run the queue.
+    ///
+    /// A group whose owner is being polled for the first time may not have found its place yet. No
+    /// helper may run its children then; the owner will.
+    fn hand_to_runners(&mut self, placed: bool) -> Then {
+        let someone_is_there = self.owner == Owner::Driving || self.helpers > 0;
+        if placed && !someone_is_there {
+            self.helpers += 1;
+        }
+        Then {
+            helper: placed && !someone_is_there,
+            rouse: placed && someone_is_there,
+            ..Then::default()
+        }
+    }
+
+    /// Has the owner look.
+    fn wake_owner(&mut self) -> Then {
+        Then {
+            wake: self.waker.take(),
+            ..Then::default()
+        }
+    }
+
+    /// Counts a member off that is gone.
+    fn count_off(&mut self) -> Then {
+        self.live -= 1;
+        if self.live > 0 {
+            return Then::default();
+        }
+        self.stirred = true;
+        match self.owner {
+            Owner::Gone => self.wind_up(),
+            _ => self.wake_owner(),
+        }
+    }
+
+    /// Ends a group without an owner, whose members are all gone.
+    fn wind_up(&mut self) -> Then {
+        if self.closed || self.live > 0 {
+            return Then::default();
+        }
+        if self.finalizers.is_empty() {
+            self.closed = true;
+            let above = self.above.take();
+            return Then {
+                closed: true,
+                release: above.map(|(home, _)| home),
+                ..Then::default()
+            };
+        }
+        let helper = self.helpers == 0;
+        self.helpers += usize::from(helper);
+        Then {
+            helper,
+            ..Then::default()
+        }
+    }
+}
+
+impl Hub {
+    pub(crate) fn new(
+        name: Option<Arc<str>>,
+        location: &'static Location<'static>,
+        policy: Policy,
+        limit: usize,
+        error_type: TypeId,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            node: NodeState::new(Role::Group),
+            name,
+            location,
+            policy,
+            error_type,
+            place: OnceLock::new(),
+            any_marked: AtomicBool::new(false),
+            closed: AtomicBool::new(false),
+            state: Mutex::new(State {
+                queue: VecDeque::new(),
+                woken: VecDeque::new(),
+                free_slots: Vec::new(),
+                slots: 0,
+                body_woken: true,
+                stirred: false,
+                owner: Owner::Waiting,
+                waker: None,
+                helpers: 0,
+                taken: 0,
+                taken_before: 0,
+                live: 0,
+                closed: false,
+                sleepers: HashMap::default(),
+                limit: Limit::new(limit),
+                failures: Vec::new(),
+                finalizers: Vec::new(),
+                above: None,
+            }),
+        })
+    }
+
+    /// Changes the state, and then does what follows from it.
+    fn change<T>(self: &Arc<Self>, change: impl FnOnce(&mut State) -> (T, Then)) -> T {
+        let (result, then) = change(&mut self.state.lock());
+        self.follow_up(then);
+        result
+    }
+
+    fn follow_up(self: &Arc<Self>, then: Then) {
+        frame::wake(then.wake);
+        if then.helper {
+            child::help(self);
+        }
+        if then.rouse {
+            pool::rouse();
+        }
+        if then.closed {
+            self.mark_closed();
+        }
+        // In a loop: groups may have been handed up many levels deep.
+        let mut release = then.release;
+        while let Some(home) = release {
+            release = home.release();
+        }
+    }
+
+    fn is_placed(&self) -> bool {
+        self.place.get().is_some()
+    }
+}
+
+// Where the group is.
+impl Hub {
+    /// Says where the group is: below the member of another group, or below nothing.
+    pub(super) fn set_place(&self, above: Option<(Arc<dyn Home>, u64)>) {
+        let depth = above.as_ref().map_or(0, |(home, _)| home.depth() + 1);
+        let before = mem::replace(&mut self.state.lock().above, above);
+        drop(before);
+        self.place.get_or_init(|| Place {
+            depth,
+            pool: Pool::current(),
+        });
+    }
+
+    /// Finds out where the group is, if the running code is inside it.
+    ///
+    /// Helpers may come from then on. Before that, in the first poll of the group, all that is
+    /// spawned waits for the owner.
+    fn find_place(self: &Arc<Self>) {
+        if !self.is_placed() {
+            let node: Arc<dyn Node> = Arc::clone(self) as _;
+            if let Some(above) = frame::place_of(&node) {
+                self.set_place(above);
+            }
+        }
+    }
+
+    pub(super) fn pool(&self) -> Option<&Arc<Pool>> {
+        self.place.get().map(|place| &place.pool)
+    }
+
+    pub(super) fn as_home(self: &Arc<Self>) -> Arc<dyn Home> {
+        Arc::clone(self) as _
+    }
+
+    pub(super) fn as_node(self: &Arc<Self>) -> Arc<dyn Node> {
+        Arc::clone(self) as _
+    }
+}
+
+// Children.
+impl Hub {
+    /// Counts a new child, unless the group has returned.
+    pub(super) fn admit(self: &Arc<Self>) -> bool {
+        self.find_place();
+        let mut state = self.state.lock();
+        let open = !state.closed;
+        state.live += usize::from(open);
+        open
+    }
+
+    /// Takes an admitted child over.
+    pub(super) fn enter(self: &Arc<Self>, child: Queued) {
+        let placed = self.is_placed();
+        self.change(|state| match state.limit.enter(child) {
+            Some(child) => ((), state.start(child, placed)),
+            None => ((), Then::default()),
+        });
+    }
+
+    /// Counts a child off that was admitted and did not enter.
+    pub(super) fn turn_away(self: &Arc<Self>) {
+        self.change(|state| ((), state.count_off()));
+    }
+
+    /// Chooses the slot for a borrowing child.
+    pub(super) fn take_slot(&self) -> usize {
+        let mut state = self.state.lock();
+        state.free_slots.pop().unwrap_or_else(|| {
+            state.slots += 1;
+            state.slots - 1
+        })
+    }
+
+    /// A child that was woken goes into the queue.
+    pub(super) fn push(self: &Arc<Self>, runnable: Runnable) {
+        let placed = self.is_placed();
+        self.change(|state| ((), state.start(Queued::Parallel(runnable), placed)));
+    }
+
+    /// A borrowing child was woken.
+    pub(super) fn wake_local(self: &Arc<Self>, slot: usize) {
+        self.change(|state| {
+            state.woken.push_back(slot);
+            ((), state.wake_owner())
+        });
+    }
+
+    /// Counts a child off that has left, and takes the next one from the queue if there is time.
+    /// Returns also how many more are ready.
+    pub(super) fn next_child(
+        self: &Arc<Self>,
+        gone: bool,
+        more: bool,
+    ) -> Option<(Runnable, usize)> {
+        let placed = self.is_placed();
+        self.change(|state| {
+            let then = if gone {
+                state.leave(None, placed)
+            } else {
+                Then::default()
+            };
+            let next = if more { state.queue.pop_front() } else { None };
+            let next = next.map(|next| (next, state.queue.len()));
+            state.taken = state.taken.wrapping_add(1);
+            (next, then)
+        })
+    }
+
+    /// Counts a borrowing child off that has left its slot, and takes the next one that is ready.
+    pub(super) fn next_local(self: &Arc<Self>, gone: Option<usize>, more: bool) -> Option<usize> {
+        let placed = self.is_placed();
+        self.change(|state| {
+            let then = match gone {
+                Some(slot) => state.leave(Some(slot), placed),
+                None => Then::default(),
+            };
+            (if more { state.woken.pop_front() } else { None }, then)
+        })
+    }
+
+    /// The number of members that are not gone.
+    pub(super) fn len(&self) -> usize {
+        self.state.lock().live
+    }
+
+    fn mark_closed(&self) {
+        // Release: pairs with the Acquire in `is_closed`.
+        self.closed.store(true, Ordering::Release);
+    }
+
+    pub(super) fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::Acquire)
+    }
+
+    /// Cancels a child through its handle.
+    pub(super) fn cancel_task(self: &Arc<Self>, id: u64, is_finished: impl Fn() -> bool) {
+        let placed = self.is_placed();
+        self.any_marked.store(true, Ordering::Release);
+        let waker = self.change(|state| {
+            let sleeper = state.sleepers.entry(id).or_default();
+            sleeper.marked = true;
+            let waker = sleeper.waker.take();
+            let then = match state.limit.flush_one(id) {
+                Some(child) => state.start(child, placed),
+                None => Then::default(),
+            };
+            (waker, then)
+        });
+        frame::wake(waker);
+        // A child that has finished takes its mark away, unless it was just made.
+        if is_finished() {
+            drop(self.forget(id));
+        }
+    }
+}
+
+// The owner.
+impl Hub {
+    /// The owner begins a poll. False if the group has been taken from it.
+    pub(super) fn begin_poll(&self, drives: bool) -> bool {
+        let mut state = self.state.lock();
+        if state.owner == Owner::Gone {
+            return false;
+        }
+        state.owner = if drives {
+            Owner::Driving
+        } else {
+            Owner::Polling
+        };
+        let waker = state.waker.take();
+        drop(state);
+        drop(waker);
+        true
+    }
+
+    /// Whether the body, or the finalizer that is being run, has been woken.
+    pub(super) fn take_body_woken(&self) -> bool {
+        mem::take(&mut self.state.lock().body_woken)
+    }
+
+    /// Wakes the body again.
+    pub(super) fn wake_body(self: &Arc<Self>) {
+        self.change(|state| {
+            state.body_woken = true;
+            ((), state.wake_owner())
+        });
+    }
+
+    /// The owner has done what it could. `body_done` says whether only its children are left.
+    ///
+    /// If there is nothing more to do, `waker` will be woken when there is.
+    pub(super) fn end_turn(
+        self: &Arc<Self>,
+        body_done: bool,
+        out_of_budget: bool,
+        waker: &mut Option<Waker>,
+    ) -> Turn {
+        let placed = self.is_placed();
+        self.change(|state| {
+            if body_done && state.live == 0 {
+                return (Turn::Joined, Then::default());
+            }
+            let drives = state.owner == Owner::Driving;
+            let stirred = mem::take(&mut state.stirred);
+            let ready = stirred
+                || state.body_woken
+                || !state.woken.is_empty()
+                || drives && !state.queue.is_empty();
+            if ready && !out_of_budget {
+                return (Turn::Again, Then::default());
+            }
+            state.stirred = stirred;
+            state.owner = Owner::Waiting;
+            mem::swap(&mut state.waker, waker);
+            let then = if state.queue.is_empty() {
+                Then::default()
+            } else {
+                state.hand_to_runners(placed)
+            };
+            let ready_later = if ready {
+                state.wake_owner()
+            } else {
+                Then::default()
+            };
+            (Turn::Wait, then.and(ready_later))
+        })
+    }
+
+    /// The owner has nothing more to do, and waits for a scope further out to drop it.
+    pub(super) fn wait_to_be_dropped(&self, waker: Waker) {
+        let before = {
+            let mut state = self.state.lock();
+            state.owner = Owner::Waiting;
+            state.waker.replace(waker)
+        };
+        drop(before);
+    }
+
+    /// Why the group was cancelled, unless it was only because a member failed.
+    pub(super) fn cancelled_by(&self) -> Option<Cause> {
+        match self.node.cause() {
+            Some(Cause::Failure) => None,
+            Some(cause) => Some(cause),
+            None => self.node.is_enclosed().then_some(Cause::Enclosing),
+        }
+    }
+
+    pub(super) fn is_cancelled(&self) -> bool {
+        self.node.is_cancelled()
+    }
+
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        self.node.deadline()
+    }
+
+    /// Keeps a finalizer that was begun and not finished.
+    pub(super) fn put_back(&self, finalizing: Finalizing) {
+        let (task, finalizer) = finalizing.into_parts();
+        if let Some(finalizer) = finalizer {
+            self.state.lock().finalizers.push((task, finalizer));
+        }
+    }
+
+    /// How many borrowing children are ready.
+    pub(super) fn locals_ready(&self) -> usize {
+        self.state.lock().woken.len()
+    }
+
+    /// Takes the finalizer that was deferred last.
+    pub(super) fn take_finalizer(&self) -> Option<(TaskInfo, BoxFuture)> {
+        self.state.lock().finalizers.pop()
+    }
+
+    /// Keeps a finalizer for the end. False if the group has returned.
+    pub(super) fn defer(&self, task: TaskInfo, finalizer: BoxFuture) -> Result<(), BoxFuture> {
+        let mut state = self.state.lock();
+        if state.closed {
+            return Err(finalizer);
+        }
+        state.finalizers.push((task, finalizer));
+        Ok(())
+    }
+
+    /// Closes the group if nothing has come up meanwhile.
+    pub(super) fn close(&self) -> bool {
+        let mut state = self.state.lock();
+        if state.live > 0 || !state.finalizers.is_empty() {
+            return false;
+        }
+        state.closed = true;
+        self.mark_closed();
+        let above = state.above.take();
+        drop(state);
+        drop(above);
+        true
+    }
+
+    /// Takes the report.
+    pub(super) fn take_failures(&self) -> Vec<RawFailure> {
+        mem::take(&mut self.state.lock().failures)
+    }
+
+    /// Records a panic of a member.
+    pub(super) fn report_panic(self: &Arc<Self>, task: TaskInfo, panic: Panic) {
+        frame::report(self.as_home(), RawFailure::panic(task, panic));
+    }
+
+    /// Cancels the group and everything in it.
+    pub(super) fn cancel(self: &Arc<Self>, cause: Cause) {
+        self.as_node().cancel(cause);
+    }
+
+    /// Hands the group up: its owner is gone. What it still has to report goes to the group further
+    /// out, which does not end before this one has.
+    ///
+    /// Returns what nobody is there to be told of.
+    pub(super) fn hand_up(self: &Arc<Self>) -> Vec<RawFailure> {
+        if !self.is_placed() {
+            self.set_place(frame::enclosing_home());
+        }
+        let mut home = self.home_above();
+        let failures = if self.close() {
+            self.take_failures()
+        } else {
+            home = adopt(home);
+            let above = home.clone().zip(Some(self.opened_by().unwrap_or_default()));
+            let (failures, before) = self.change(|state| {
+                state.owner = Owner::Gone;
+                let before = (mem::replace(&mut state.above, above), state.waker.take());
+                let failures = mem::take(&mut state.failures);
+                let mut then = state.wind_up();
+                if !state.queue.is_empty() {
+                    then = then.and(state.hand_to_runners(true));
+                }
+                ((failures, before), then)
+            });
+            drop(before);
+            failures
+        };
+        let Some(home) = home else { return failures };
+        for failure in failures {
+            frame::report(Arc::clone(&home), failure);
+        }
+        Vec::new()
+    }
+}
+
+/// Finds the nearest group that takes another one in.
+fn adopt(home: Option<Arc<dyn Home>>) -> Option<Arc<dyn Home>> {
+    let mut next = home;
+    while let Some(home) = next {
+        if home.adopt() {
+            return Some(home);
+        }
+        next = home.home_above();
+    }
+    None
+}
+
+// Helpers.
+impl Hub {
+    /// What a helper does next, when it has nothing to run or has run enough.
+    pub(super) fn next_errand(self: &Arc<Self>) -> Errand {
+        self.change(|state| {
+            if !state.queue.is_empty() {
+                return (Errand::Run, Then::default());
+            }
+            if state.owner == Owner::Gone && state.live == 0 {
+                if let Some((task, finalizer)) = state.finalizers.pop() {
+                    // It counts as a member while it runs.
+                    state.live += 1;
+                    return (Errand::Finalize(task, finalizer), Then::default());
+                }
+            }
+            state.helpers -= 1;
+            (Errand::None, Then::default())
+        })
+    }
+
+    /// Calls one more helper if there is room for one more and somebody to run it.
+    pub(super) fn call_help(self: &Arc<Self>) {
+        let Some(threads) = self.pool().map(|pool| pool.threads()) else {
+            return;
+        };
+        self.change(|state| {
+            let helper = state.helpers < threads && !state.queue.is_empty();
+            state.helpers += usize::from(helper);
+            let then = Then {
+                helper,
+                ..Then::default()
+            };
+            ((), then)
+        });
+    }
+}
+
+impl Watched for Hub {
+    fn look_after(self: Arc<Self>) {
+        let stuck = {
+            let mut state = self.state.lock();
+            let stuck = !state.queue.is_empty() && state.taken == state.taken_before;
+            state.taken_before = state.taken;
+            stuck
+        };
+        if stuck {
+            self.call_help();
+        }
+    }
+}
+
+impl Node for Hub {
+    fn state(&self) -> &NodeState {
+        &self.node
+    }
+
+    fn stir(self: Arc<Self>) {
+        let placed = self.is_placed();
+        let cancelled = self.node.is_cancelled();
+        let wakers: Vec<_> = self.change(|state| {
+            state.stirred = true;
+            let mut then = state.wake_owner();
+            let sleepers = state.sleepers.values_mut();
+            if !cancelled {
+                // A deadline was moved. These wakers are this crate's own: cloning them under the
+                // lock is harmless.
+                let wakers = sleepers.filter_map(|sleeper| sleeper.waker.clone());
+                return (wakers.collect(), then);
+            }
+            let wakers = sleepers.filter_map(|sleeper| sleeper.waker.take());
+            let wakers = wakers.collect();
+            state.sleepers.retain(|_, sleeper| sleeper.marked);
+            for child in state.limit.flush() {
+                then = then.and(state.start(child, placed));
+            }
+            (wakers, then)
+        });
+        frame::wake(wakers);
+    }
+
+    fn left_behind(self: Arc<Self>) {
+        self.cancel(Cause::Dropped);
+        for failure in self.hand_up() {
+            failure.unclaimed();
+        }
+    }
+}
+
+impl Home for Hub {
+    fn take_in(self: Arc<Self>, failure: RawFailure) -> Option<Refused> {
+        {
+            let mut state = self.state.lock();
+            if state.closed || state.owner == Owner::Gone || !failure.fits(self.error_type) {
+                let above = state.above.as_ref().map(|(home, _)| Arc::clone(home));
+                return Some((failure, above));
+            }
+            state.failures.push(failure.fitted(self.error_type));
+        }
+        if self.policy == Policy::FailFast {
+            self.cancel(Cause::Failure);
+        }
+        None
+    }
+
+    fn adopt(&self) -> bool {
+        let mut state = self.state.lock();
+        let open = !state.closed;
+        state.live += usize::from(open);
+        open
+    }
+
+    fn release(self: Arc<Self>) -> Option<Arc<dyn Home>> {
+        let mut then = self.state.lock().count_off();
+        let next = then.release.take();
+        self.follow_up(then);
+        next
+    }
+
+    fn home_above(&self) -> Option<Arc<dyn Home>> {
+        let state = self.state.lock();
+        state.above.as_ref().map(|(home, _)| Arc::clone(home))
+    }
+
+    fn opened_by(&self) -> Option<u64> {
+        self.state.lock().above.as_ref().map(|(_, id)| *id)
+    }
+
+    fn depth(&self) -> usize {
+        self.place.get().map_or(0, |place| place.depth)
+    }
+
+    fn sleep(&self, id: u64, waker: Waker) -> Option<Waker> {
+        let mut state = self.state.lock();
+        state.sleepers.entry(id).or_default().waker.replace(waker)
+    }
+
+    fn forget(&self, id: u64) -> Option<Waker> {
+        self.state.lock().sleepers.remove(&id)?.waker
+    }
+
+    fn is_marked(&self, id: u64) -> bool {
+        // Acquire: pairs with the Release in `cancel_task`.
+        self.any_marked.load(Ordering::Acquire) && {
+            let state = self.state.lock();
+            state
+                .sleepers
+                .get(&id)
+                .is_some_and(|sleeper| sleeper.marked)
+        }
+    }
+
+    fn node(self: Arc<Self>) -> Arc<dyn Node> {
+        self
+    }
+}
+
+/// Wakes the body of the group, or the finalizer that is being run.
+///
+/// The body is polled with this waker instead of that of the owner's task, so that the owner knows
+/// whom a wake-up is for, and needs none while it is at it.
+impl Wake for Hub {
+    fn wake(self: Arc<Self>) {
+        self.wake_body();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        self.wake_body();
+    }
+}
+
+/// Spreads ids, which are consecutive numbers, over a hash table.
+#[derive(Default)]
+struct IdHasher(u64);
+
+impl Hasher for IdHasher {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        for &byte in bytes {
+            self.write_u64(self.0 ^ u64::from(byte));
+        }
+    }
+
+    fn write_u64(&mut self, id: u64) {
+        // The golden ratio: neighbours end up far apart, in the upper bits too, which the table
+        // uses as tags.
+        self.0 = id.wrapping_mul(0x9E37_79B9_7F4A_7C15);
+    }
+}

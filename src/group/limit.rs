@@ -1,0 +1,78 @@
+//! The limit on how many children of a group are alive at a time.
+
+use std::{collections::VecDeque, mem};
+
+use super::child::Runnable;
+
+/// A child that waits for its turn.
+pub(super) enum Queued {
+    Parallel(Runnable),
+    /// A borrowing child, by its slot.
+    Local(usize, u64),
+}
+
+impl Queued {
+    fn id(&self) -> u64 {
+        match self {
+            Self::Parallel(runnable) => runnable.metadata().task.id(),
+            Self::Local(_, id) => *id,
+        }
+    }
+}
+
+/// Who may start, and who waits for it.
+///
+/// A child takes a place when it starts and gives it back when it is gone; then the one that was
+/// spawned first among those who wait takes it.
+pub(super) struct Limit {
+    /// Places that are free. Below zero while cancelled children, which need no place but only to
+    /// be dropped, have started out of turn.
+    free: isize,
+    waiting: VecDeque<Queued>,
+}
+
+impl Limit {
+    pub(super) fn new(places: usize) -> Self {
+        Self {
+            free: isize::try_from(places).unwrap_or(isize::MAX),
+            waiting: VecDeque::new(),
+        }
+    }
+
+    /// Gives a child a place, and hands it back to be started; or keeps it waiting.
+    pub(super) fn enter(&mut self, child: Queued) -> Option<Queued> {
+        if self.free <= 0 {
+            self.waiting.push_back(child);
+            return None;
+        }
+        self.free -= 1;
+        Some(child)
+    }
+
+    /// Takes a place back, or passes it on to the child that is returned.
+    pub(super) fn leave(&mut self) -> Option<Queued> {
+        if self.free < 0 {
+            self.free += 1;
+            return None;
+        }
+        let next = self.waiting.pop_front();
+        if next.is_none() {
+            self.free += 1;
+        }
+        next
+    }
+
+    /// Lets all who wait start: they were cancelled and will be dropped unpolled.
+    pub(super) fn flush(&mut self) -> VecDeque<Queued> {
+        let flushed = mem::take(&mut self.waiting);
+        self.free = self.free.saturating_sub_unsigned(flushed.len());
+        flushed
+    }
+
+    /// Lets one start that was cancelled, if it waits: it will be dropped unpolled.
+    pub(super) fn flush_one(&mut self, id: u64) -> Option<Queued> {
+        let index = self.waiting.iter().position(|queued| queued.id() == id)?;
+        self.free -= 1;
+        self.waiting.remove(index)
+    }
+}

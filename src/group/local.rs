@@ -1,0 +1,297 @@
+//! Children that borrow: they live in the group's future and run on its task.
+
+use std::{
+    fmt,
+    future::Future,
+    mem,
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    task::{Context, Poll, Wake, Waker, ready},
+};
+
+use pin_project::pin_project;
+
+use super::{child::Child, hub::Hub};
+use crate::{
+    error::{Aborted, TaskInfo, catch},
+    frame::{self, Seat},
+    sync::Mutex,
+};
+
+/// A borrowing child, boxed. It reports for itself, so it has nothing to return.
+type BoxChild<'env> = Pin<Box<dyn Future<Output = ()> + Send + 'env>>;
+
+/// A borrowing child on its way into the group's future.
+pub(crate) struct Newcomer<'env> {
+    slot: usize,
+    task: TaskInfo,
+    child: BoxChild<'env>,
+}
+
+/// Where borrowing children wait for the group's future to take them in.
+///
+/// A child may hold the group that holds the child. So this has to be emptied when the group ends,
+/// or the two keep each other alive.
+pub(crate) type Entrance<'env> = Mutex<Vec<Newcomer<'env>>>;
+
+/// Makes a borrowing child and puts it at the entrance.
+pub(super) fn enter<'env, T, E, F>(
+    entrance: &Entrance<'env>,
+    slot: usize,
+    task: TaskInfo,
+    body: F,
+) -> Arc<Outcome<T>>
+where
+    T: Send + 'env,
+    E: Send + 'static,
+    F: Future<Output = Result<T, E>> + Send + 'env,
+{
+    let outcome = Arc::new(Outcome::default());
+    let child = Box::pin(Reporting {
+        child: Child::<F, E>::new(body),
+        outcome: Arc::clone(&outcome),
+    });
+    entrance.lock().push(Newcomer { slot, task, child });
+    outcome
+}
+
+/// A child that leaves its result where its handle finds it.
+#[pin_project]
+struct Reporting<F, T, E> {
+    #[pin]
+    child: Child<F, E>,
+    outcome: Arc<Outcome<T>>,
+}
+
+impl<F, T, E> Future for Reporting<F, T, E>
+where
+    F: Future<Output = Result<T, E>>,
+    E: Send + 'static,
+{
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let this = self.project();
+        let result = ready!(this.child.poll(cx));
+        this.outcome.settle(result.map(|value| value.take()));
+        Poll::Ready(())
+    }
+}
+
+/// The result of a borrowing child, shared with its handle.
+pub(super) struct Outcome<T> {
+    state: Mutex<Stage<T>>,
+}
+
+/// How far a borrowing child has got, as its handle sees it.
+enum Stage<T> {
+    /// It runs. The waker is that of whoever awaits the handle.
+    Running(Option<Waker>),
+    /// It is gone; the value is `None` once it has been taken.
+    Gone(Result<Option<T>, Aborted>),
+    /// It is gone, and the handle is dropped.
+    Unwanted,
+}
+
+impl<T> Default for Outcome<T> {
+    fn default() -> Self {
+        Self {
+            state: Mutex::new(Stage::Running(None)),
+        }
+    }
+}
+
+impl<T> Outcome<T> {
+    /// Keeps the result for the handle, if there still is one.
+    fn settle(&self, result: Result<Option<T>, Aborted>) {
+        let mut result = Some(result);
+        let before = {
+            let mut stage = self.state.lock();
+            match *stage {
+                Stage::Unwanted => None,
+                _ => result
+                    .take()
+                    .map(|result| mem::replace(&mut *stage, Stage::Gone(result))),
+            }
+        };
+        // Nobody wants the value.
+        if let Err(panic) = catch(|| drop(result)) {
+            frame::report_panic(panic);
+        }
+        if let Some(Stage::Running(waker)) = before {
+            frame::wake(waker);
+        }
+    }
+
+    /// Takes the result, or leaves the waker.
+    pub(super) fn poll(&self, waker: &Waker) -> Poll<Result<T, Aborted>> {
+        let waker = waker.clone();
+        let (polled, _waker) = {
+            let mut stage = self.state.lock();
+            match &mut *stage {
+                Stage::Running(known) => (Poll::Pending, known.replace(waker)),
+                Stage::Gone(result) => {
+                    let result = match result {
+                        Ok(value) => Ok(value.take().expect("a task was polled after it was done")),
+                        Err(aborted) => Err(*aborted),
+                    };
+                    (Poll::Ready(result), Some(waker))
+                }
+                Stage::Unwanted => (Poll::Pending, Some(waker)),
+            }
+        };
+        polled
+    }
+
+    pub(super) fn is_finished(&self) -> bool {
+        matches!(*self.state.lock(), Stage::Gone(_) | Stage::Unwanted)
+    }
+
+    /// The handle is dropped.
+    pub(super) fn let_go(&self) {
+        let before = mem::replace(&mut *self.state.lock(), Stage::Unwanted);
+        drop(before);
+    }
+}
+
+impl<T> fmt::Debug for Outcome<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Outcome").finish_non_exhaustive()
+    }
+}
+
+/// The borrowing children of a group, in its future.
+pub(super) struct Locals<'env> {
+    hub: Arc<Hub>,
+    entrance: Arc<Entrance<'env>>,
+    slots: Vec<Slot<'env>>,
+}
+
+/// A place for a borrowing child.
+struct Slot<'env> {
+    /// `None` while the slot is free, or the child is being polled.
+    child: Option<(TaskInfo, BoxChild<'env>)>,
+    /// Kept for the next child in this slot: a wake-up too many does no harm.
+    waker: Arc<LocalWaker>,
+}
+
+impl<'env> Locals<'env> {
+    pub(super) fn new(hub: Arc<Hub>, entrance: Arc<Entrance<'env>>) -> Self {
+        Self {
+            hub,
+            entrance,
+            slots: Vec::new(),
+        }
+    }
+
+    /// Polls the children that are ready, once each; those that become ready meanwhile are left for
+    /// the next time.
+    pub(super) fn run_ready(&mut self) {
+        let mut left = self.hub.locals_ready();
+        let mut seat = Seat::new(self.hub.as_home());
+        let mut gone = None;
+        while let Some(slot) = self.hub.next_local(gone.take(), left > 0) {
+            left -= 1;
+            self.take_in();
+            if self.run(&mut seat, slot) {
+                gone = Some(slot);
+            }
+        }
+    }
+
+    /// Polls the child in a slot. True if it is gone.
+    fn run(&mut self, seat: &mut Seat, slot: usize) -> bool {
+        let Some(place) = self.slots.get_mut(slot) else {
+            return false;
+        };
+        let Some((task, mut child)) = place.child.take() else {
+            return false;
+        };
+        let waker = Arc::clone(&place.waker);
+        // Release is not needed: whoever sets the flag next takes a lock after it.
+        waker.woken.store(false, Ordering::SeqCst);
+        let waker = Waker::from(waker);
+        let mut gone = false;
+        let mut cx = Context::from_waker(&waker);
+        let finished = seat.run(task.clone(), false, || {
+            gone = !matches!(catch(|| child.as_mut().poll(&mut cx)), Ok(Poll::Pending));
+        });
+        if gone || finished {
+            drop(child);
+            return true;
+        }
+        if let Some(place) = self.slots.get_mut(slot) {
+            place.child = Some((task, child));
+        }
+        false
+    }
+
+    /// Gives the newcomers their slots.
+    fn take_in(&mut self) {
+        let newcomers = mem::take(&mut *self.entrance.lock());
+        for Newcomer { slot, task, child } in newcomers {
+            while self.slots.len() <= slot {
+                let waker = LocalWaker::new(&self.hub, self.slots.len());
+                self.slots.push(Slot { child: None, waker });
+            }
+            self.slots[slot].child = Some((task, child));
+        }
+    }
+
+    /// Drops all children, each under its own catch, for an owner that is being dropped.
+    pub(super) fn clear(&mut self) {
+        let mut seat = Seat::new(self.hub.as_home());
+        loop {
+            self.take_in();
+            let places = self.slots.iter_mut().enumerate();
+            let children: Vec<_> = places
+                .filter_map(|(slot, place)| Some((slot, place.child.take()?)))
+                .collect();
+            if children.is_empty() {
+                return;
+            }
+            for (slot, (task, child)) in children {
+                seat.run(task, false, || {
+                    if let Err(panic) = catch(|| drop(child)) {
+                        frame::report_panic(panic);
+                    }
+                });
+                let next = self.hub.next_local(Some(slot), false);
+                debug_assert!(next.is_none(), "nothing was asked for");
+            }
+        }
+    }
+}
+
+/// Wakes one borrowing child.
+struct LocalWaker {
+    hub: Arc<Hub>,
+    slot: usize,
+    /// Whether it is among those that are ready already.
+    woken: AtomicBool,
+}
+
+impl LocalWaker {
+    fn new(hub: &Arc<Hub>, slot: usize) -> Arc<Self> {
+        Arc::new(Self {
+            hub: Arc::clone(hub),
+            slot,
+            woken: AtomicBool::new(false),
+        })
+    }
+}
+
+impl Wake for LocalWaker {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        if !self.woken.swap(true, Ordering::SeqCst) {
+            self.hub.wake_local(self.slot);
+        }
+    }
+}

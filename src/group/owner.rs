@@ -1,0 +1,369 @@
+//! The owner of a group: the future that runs its body and waits for its tasks.
+
+use std::{
+    future::Future,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, Waker, ready},
+};
+
+use pin_project::{pin_project, pinned_drop};
+
+use super::{
+    budget::Budget,
+    child::{self, Finalizing},
+    hub::{Hub, Turn},
+    local::{Entrance, Locals},
+};
+use crate::{
+    clock::Alarm,
+    error::{Cause, Origin, RawFailure, TaskInfo, TaskRole, catch, discard},
+    frame::{self, Anchor, Enclosed, Home, Member},
+    pool::{self, Inline},
+};
+
+/// How a group ended.
+pub(crate) struct Verdict<R> {
+    /// What the body returned, if it did.
+    pub(crate) value: Option<R>,
+    /// What failed, in order of arrival.
+    pub(crate) failures: Vec<RawFailure>,
+    pub(crate) origin: Origin,
+}
+
+/// Runs the body of a group and its borrowing children, helps to run the others, waits until all of
+/// them are gone, and then runs the deferred finalizers.
+///
+/// The body is polled when its own waker has been woken, which is that of the [`Hub`]; the task that
+/// the owner is in is woken only while the owner is not being polled.
+#[pin_project(PinnedDrop)]
+pub(crate) struct Owner<'env, F: Future> {
+    #[pin]
+    body: Enclosed<F>,
+    /// Whether the body has been polled.
+    started: bool,
+    /// What the body has returned, until the tasks are gone too.
+    value: Option<F::Output>,
+    hub: Arc<Hub>,
+    locals: Locals<'env>,
+    /// Who the body is.
+    info: TaskInfo,
+    saw_aborted: bool,
+    finalizing: Option<Pin<Box<Finalizing>>>,
+    alarm: Alarm,
+    stage: Stage,
+}
+
+/// How far a group has got.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    /// The body or children are alive.
+    Running,
+    /// All of them are gone, and the finalizers have their turn.
+    Finalizing,
+    /// Everything is done and reported.
+    Closed,
+}
+
+impl<'env, F: Future> Owner<'env, F> {
+    pub(crate) fn new(hub: Arc<Hub>, entrance: Arc<Entrance<'env>>, body: F) -> Self {
+        let info = TaskInfo::new(TaskRole::Body, hub.name.clone(), hub.location);
+        Self {
+            body: Enclosed::with_anchor(Anchor::with_node(hub.as_node()), body),
+            started: false,
+            value: None,
+            locals: Locals::new(Arc::clone(&hub), entrance),
+            hub,
+            info,
+            saw_aborted: false,
+            finalizing: None,
+            alarm: Alarm::default(),
+            stage: Stage::Running,
+        }
+    }
+
+    pub(crate) fn hub(&self) -> &Arc<Hub> {
+        &self.hub
+    }
+}
+
+impl<F, R, E> Owner<'_, F>
+where
+    F: Future<Output = Result<R, E>>,
+    E: Send + 'static,
+{
+    /// Polls the group.
+    ///
+    /// If the group was cancelled from further out and has nothing to say, this never completes: it
+    /// waits to be dropped.
+    pub(crate) fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Verdict<R>> {
+        self.as_mut().settle();
+        if self.stage != Stage::Closed {
+            ready!(self.as_mut().take_turns(cx));
+            *self.as_mut().project().stage = Stage::Closed;
+        }
+        self.judge(cx)
+    }
+
+    /// Goes on until everything has been done, or nothing can be done now.
+    fn take_turns(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let inline = Inline::enter(self.hub.pool());
+        if !self.hub.begin_poll(inline.is_some()) {
+            // The task that the group was opened in has ended without it.
+            self.as_mut().clear();
+            return Poll::Ready(());
+        }
+        let _watch = pool::watch(Arc::clone(&self.hub) as _);
+        let mut budget = Budget::new();
+        let mut waker = None;
+        loop {
+            if !self.body.is_clear() {
+                self.as_mut().poll_body();
+            }
+            self.as_mut().poll_finalizer();
+            if self.as_mut().is_settled() {
+                self.as_mut().project().locals.run_ready();
+                if inline.is_some() {
+                    child::run_ready(&self.hub, &mut budget);
+                }
+            }
+            self.as_mut().watch_deadline(cx);
+            waker.get_or_insert_with(|| cx.waker().clone());
+            let body_done = self.body.is_clear() && self.finalizing.is_none();
+            match self.hub.end_turn(body_done, !budget.is_left(), &mut waker) {
+                Turn::Again => {}
+                Turn::Wait => {
+                    self.project().body.anchor().protect();
+                    return Poll::Pending;
+                }
+                Turn::Joined => {
+                    if self.as_mut().close() {
+                        return Poll::Ready(());
+                    }
+                }
+            }
+        }
+    }
+
+    /// Polls the body if it was woken, or drops it if it was cancelled. Reports how it failed.
+    fn poll_body(mut self: Pin<&mut Self>) {
+        if self.started && self.as_mut().is_cut() {
+            return self.drop_body();
+        }
+        if !self.hub.take_body_woken() {
+            return;
+        }
+        let waker = Waker::from(Arc::clone(&self.hub));
+        let cx = &mut Context::from_waker(&waker);
+        let member = self.as_member(cx);
+        let this = self.as_mut().project();
+        *this.started = true;
+        match catch(|| this.body.poll_member(member, cx)) {
+            Ok((Poll::Pending, member)) => {
+                *this.saw_aborted |= member.is_some_and(|member| member.saw_aborted);
+                if self.as_mut().is_cut() {
+                    self.drop_body();
+                }
+            }
+            Ok((Poll::Ready(Ok(value)), _)) => {
+                *this.value = Some(Ok(value));
+                frame::abandon_below(&self.hub.as_node());
+            }
+            Ok((Poll::Ready(Err(error)), member)) => {
+                *this.saw_aborted |= member.is_some_and(|member| member.saw_aborted);
+                let failure = RawFailure::error(this.info.clone(), error, *this.saw_aborted);
+                self.fail(failure);
+            }
+            Err(panic) => {
+                let failure = RawFailure::panic(this.info.clone(), panic);
+                self.as_mut().drop_body();
+                self.fail(failure);
+            }
+        }
+    }
+
+    /// Gives the group its place and tells whether that was possible: children may be run then.
+    ///
+    /// Not before there is a reason: a group whose body is done in its first poll, and that has no
+    /// children, needs none.
+    fn is_settled(self: Pin<&mut Self>) -> bool {
+        let this = self.project();
+        if this.hub.pool().is_none() {
+            if this.body.is_clear() && this.hub.len() == 0 {
+                return false;
+            }
+            this.body.anchor().link();
+            this.hub.set_place(frame::enclosing_home());
+        }
+        true
+    }
+
+    /// Says how the group ended, or waits to be dropped by the scope that absorbs the cancellation.
+    fn judge(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Verdict<R>> {
+        let this = self.project();
+        let mut failures = this.hub.take_failures();
+        if this.value.is_none() && failures.is_empty() && frame::due() {
+            this.body.anchor().unprotect();
+            this.hub.wait_to_be_dropped(cx.waker().clone());
+            // If a deadline further out is moved meanwhile, it is for this group to answer.
+            if !frame::due() {
+                cx.waker().wake_by_ref();
+            }
+            return Poll::Pending;
+        }
+        let origin = Origin {
+            name: this.hub.name.clone(),
+            location: this.hub.location,
+            cancelled: this.hub.cancelled_by(),
+        };
+        this.body.anchor().leave();
+        if failures.iter().any(|failure| !failure.echo) {
+            failures.retain(|failure| !failure.echo);
+        }
+        Poll::Ready(Verdict {
+            value: this.value.take().and_then(Result::ok),
+            failures,
+            origin,
+        })
+    }
+}
+
+impl<F: Future> Owner<'_, F> {
+    /// Finds out where the group is. It may have been moved since the last poll.
+    ///
+    /// # Panics
+    ///
+    /// Panics if that is inside the group itself: it would wait for itself for ever.
+    fn settle(self: Pin<&mut Self>) {
+        let this = self.project();
+        if this.hub.pool().is_none() {
+            return;
+        }
+        let place = frame::enclosing_home();
+        if let Some((home, _)) = &place {
+            let is_inside =
+                home.depth() >= this.hub.depth() && frame::is_under(&this.hub.as_home());
+            assert!(
+                !is_inside,
+                "a task group was awaited from inside itself, by one of its own tasks, and would \
+                 wait for ever; await it where it was opened"
+            );
+        }
+        if this.body.anchor().settle() {
+            this.hub.set_place(place);
+        }
+    }
+
+    /// The body as a member of its group.
+    fn as_member(&self, cx: &Context<'_>) -> Member {
+        Member::new(self.hub.as_home(), self.info.clone(), cx)
+    }
+
+    /// Whether the body is to be dropped: the group was cancelled, and nothing protected is left in
+    /// the body.
+    fn is_cut(self: Pin<&mut Self>) -> bool {
+        let this = self.project();
+        this.hub.is_cancelled() && this.body.anchor().is_idle()
+    }
+
+    /// Drops the body where it stands.
+    fn drop_body(mut self: Pin<&mut Self>) {
+        let member = self.as_member(&Context::from_waker(Waker::noop()));
+        let this = self.as_mut().project();
+        if let Err(panic) = this.body.clear_member(member) {
+            let failure = RawFailure::panic(this.info.clone(), panic);
+            self.as_mut().fail(failure);
+        }
+        frame::abandon_below(&self.hub.as_node());
+    }
+
+    /// Reports a failure of the body. It cancels the children under any policy.
+    fn fail(self: Pin<&mut Self>, failure: RawFailure) {
+        frame::report(self.hub.as_home(), failure);
+        self.hub.cancel(Cause::Failure);
+        frame::abandon_below(&self.hub.as_node());
+    }
+
+    /// Polls the finalizer that is being run, if it was woken.
+    fn poll_finalizer(self: Pin<&mut Self>) {
+        let this = self.project();
+        let Some(finalizing) = this.finalizing else {
+            return;
+        };
+        if !this.hub.take_body_woken() {
+            return;
+        }
+        let waker = Waker::from(Arc::clone(this.hub));
+        let cx = &mut Context::from_waker(&waker);
+        if finalizing.as_mut().poll_in(this.hub, cx).is_ready() {
+            *this.finalizing = None;
+        }
+    }
+
+    /// Cancels the group if its scope was given a deadline, and that has passed.
+    fn watch_deadline(self: Pin<&mut Self>, cx: &mut Context<'_>) {
+        let this = self.project();
+        match this.hub.deadline() {
+            Some(deadline) if !this.hub.is_cancelled() => {
+                if this.alarm.poll(deadline, cx).is_ready() {
+                    this.hub.cancel(Cause::Deadline);
+                }
+            }
+            _ => this.alarm.disarm(),
+        }
+    }
+
+    /// All members are gone: goes on to the next finalizer, or closes the group. False if it goes
+    /// on.
+    fn close(self: Pin<&mut Self>) -> bool {
+        let this = self.project();
+        match this.hub.take_finalizer() {
+            Some((task, finalizer)) => {
+                *this.stage = Stage::Finalizing;
+                *this.finalizing = Some(Box::pin(Finalizing::new(task, finalizer)));
+                this.hub.wake_body();
+                false
+            }
+            None => this.hub.close(),
+        }
+    }
+
+    /// Drops everything that is in here, each part under its own catch.
+    fn clear(mut self: Pin<&mut Self>) {
+        if !self.body.is_clear() {
+            self.as_mut().drop_body();
+        }
+        self.as_mut().project().locals.clear();
+        if let Some(finalizing) = self.as_mut().project().finalizing.take() {
+            self.hub.put_back(*Pin::into_inner(finalizing));
+        }
+    }
+}
+
+#[pinned_drop]
+impl<F: Future> PinnedDrop for Owner<'_, F> {
+    /// Hands the group up, if it is not done: what borrows is dropped here and now, the rest is
+    /// cancelled and goes to the group further out. Nobody is waited for.
+    fn drop(mut self: Pin<&mut Self>) {
+        if self.stage == Stage::Closed {
+            return;
+        }
+        self.hub.cancel(Cause::Dropped);
+        self.as_mut().clear();
+        if self.hub.pool().is_none() {
+            // Nobody else has ever seen these children. They are dropped unpolled.
+            child::run_ready(&self.hub, &mut Budget::without_end());
+        }
+        let mut first = None;
+        for failure in self.hub.hand_up() {
+            match failure.into_panic() {
+                Ok(panic) if first.is_none() => first = Some(panic),
+                Ok(panic) => discard(panic),
+                Err(failure) => failure.unclaimed(),
+            }
+        }
+        if let Some(panic) = first {
+            frame::rethrow(panic);
+        }
+    }
+}

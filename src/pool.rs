@@ -1,0 +1,200 @@
+//! The threads that parallel children run on.
+
+mod monitor;
+
+use std::{
+    cell::{Cell, RefCell},
+    env,
+    future::Future,
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread,
+};
+
+use async_executor::Executor;
+use event_listener::{Event, listener};
+
+pub(crate) use self::monitor::{Watched, rouse, watch};
+
+/// The variable that says how many worker threads there are by default.
+const THREADS_VARIABLE: &str = "HEADCOUNT_THREADS";
+
+/// An executor with its worker threads.
+///
+/// There is one for each [`run`](crate::run()), which ends with it, and a global one for groups under
+/// other executors, which is started when it is first needed and never stops.
+///
+/// What the executor runs are the helpers of groups, not children: a group is the run queue of its
+/// own children.
+pub(crate) struct Pool {
+    executor: Executor<'static>,
+    threads: usize,
+    stopped: AtomicBool,
+    stop: Event,
+}
+
+thread_local! {
+    /// The pool that this thread belongs to: as a worker, or because it called `run`.
+    static HERE: RefCell<Option<Arc<Pool>>> = const { RefCell::new(None) };
+
+    /// How many group owners are running children inside each other on this thread.
+    static NESTED: Cell<usize> = const { Cell::new(0) };
+}
+
+impl Pool {
+    /// Starts a pool and its threads.
+    ///
+    /// # Panics
+    ///
+    /// Panics if the system refuses a thread.
+    pub(crate) fn start(threads: usize, name: &str) -> (Arc<Self>, Vec<thread::JoinHandle<()>>) {
+        let pool = Arc::new(Self {
+            executor: Executor::new(),
+            threads,
+            stopped: AtomicBool::new(false),
+            stop: Event::new(),
+        });
+        let start_worker = |index| {
+            let pool = Arc::clone(&pool);
+            let thread = thread::Builder::new().name(format!("{name}-{index}"));
+            thread
+                .spawn(move || pool.work())
+                .unwrap_or_else(|error| panic!("cannot start worker thread {index}: {error}"))
+        };
+        let workers = (0..threads).map(start_worker).collect();
+        (pool, workers)
+    }
+
+    /// Lets the worker threads end.
+    pub(crate) fn stop(&self) {
+        // Release: pairs with the Acquire in `stopped`.
+        self.stopped.store(true, Ordering::Release);
+        self.stop.notify(usize::MAX);
+    }
+
+    /// What a worker thread does.
+    fn work(self: Arc<Self>) {
+        let _here = Here::enter(&self);
+        async_io::block_on(self.executor.run(self.stopped()));
+    }
+
+    async fn stopped(&self) {
+        while !self.stopped.load(Ordering::Acquire) {
+            listener!(self.stop => stop);
+            // Looked at again: it may have been stopped before the listener was there.
+            if !self.stopped.load(Ordering::Acquire) {
+                stop.await;
+            }
+        }
+    }
+
+    /// The pool for a group that is opened on this thread.
+    ///
+    /// # Panics
+    ///
+    /// Panics if the global pool cannot be started, or `HEADCOUNT_THREADS` is not a number above 0.
+    #[track_caller]
+    pub(crate) fn current() -> Arc<Self> {
+        static GLOBAL: OnceLock<Arc<Pool>> = OnceLock::new();
+
+        let here = HERE.try_with(|here| here.borrow().clone());
+        here.ok().flatten().unwrap_or_else(|| {
+            let threads = default_threads();
+            Arc::clone(GLOBAL.get_or_init(|| Self::start(threads, "headcount-global").0))
+        })
+    }
+
+    /// Whether this thread is one of the pool's.
+    pub(crate) fn is_here(self: &Arc<Self>) -> bool {
+        let is_here = |here: &RefCell<Option<Arc<Self>>>| {
+            here.borrow()
+                .as_ref()
+                .is_some_and(|here| Arc::ptr_eq(here, self))
+        };
+        HERE.try_with(is_here).unwrap_or(false)
+    }
+
+    /// How many worker threads there are.
+    pub(crate) fn threads(&self) -> usize {
+        self.threads
+    }
+
+    /// Runs a helper of a group.
+    pub(crate) fn spawn(&self, helper: impl Future<Output = ()> + Send + 'static) {
+        self.executor.spawn(helper).detach();
+    }
+}
+
+/// Whether this thread belongs to a pool.
+pub(crate) fn is_on_a_thread() -> bool {
+    HERE.try_with(|here| here.borrow().is_some())
+        .unwrap_or(false)
+}
+
+/// How many worker threads a pool has unless told otherwise.
+///
+/// # Panics
+///
+/// Panics if the environment says something that is not a number above 0.
+#[track_caller]
+pub(crate) fn default_threads() -> usize {
+    match env::var(THREADS_VARIABLE) {
+        Err(env::VarError::NotPresent) => thread::available_parallelism().map_or(1, usize::from),
+        Ok(text) => match text.parse() {
+            Ok(threads) if threads > 0 => threads,
+            _ => panic!("{THREADS_VARIABLE} must be a number of threads, at least 1, not {text:?}"),
+        },
+        Err(env::VarError::NotUnicode(text)) => {
+            panic!("{THREADS_VARIABLE} must be a number of threads, at least 1, not {text:?}")
+        }
+    }
+}
+
+/// Makes this thread belong to a pool, until dropped.
+pub(crate) struct Here(());
+
+impl Here {
+    pub(crate) fn enter(pool: &Arc<Pool>) -> Self {
+        HERE.with(|here| *here.borrow_mut() = Some(Arc::clone(pool)));
+        Self(())
+    }
+}
+
+impl Drop for Here {
+    fn drop(&mut self) {
+        let pool = HERE.try_with(|here| here.borrow_mut().take());
+        drop(pool);
+    }
+}
+
+/// How deep owners of groups may run children inside each other on one stack. Deeper groups leave
+/// their children to helpers, which begin on a fresh stack.
+const DEEPEST: usize = 8;
+
+/// The permission for the owner of a group to run children inside its own poll.
+pub(crate) struct Inline(());
+
+impl Inline {
+    /// Gives the permission if this thread is one of the pool's, or of any if the pool is not chosen
+    /// yet, and there is room on its stack.
+    ///
+    /// On other people's threads children are not run: what they would find there, another
+    /// runtime's context perhaps, would depend on who happens to poll them.
+    pub(crate) fn enter(pool: Option<&Arc<Pool>>) -> Option<Self> {
+        let nested = NESTED.try_with(Cell::get).ok()?;
+        let is_ours = pool.map_or_else(is_on_a_thread, Pool::is_here);
+        if nested >= DEEPEST || !is_ours {
+            return None;
+        }
+        NESTED.set(nested + 1);
+        Some(Self(()))
+    }
+}
+
+impl Drop for Inline {
+    fn drop(&mut self) {
+        NESTED.set(NESTED.get() - 1);
+    }
+}

@@ -1,0 +1,190 @@
+//! Depth and width: nothing overflows the stack, and nothing takes more than linear time.
+
+use std::{
+    future::{Future, pending},
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    thread,
+};
+
+use headcount::{CancelScope, Error, ErrorGroup, Policy, TaskGroup, group, run, shield, sleep};
+
+const DEEP: usize = 10_000;
+const WIDE: usize = 1_000_000;
+
+/// Counts how many of it are alive.
+struct Counted(Arc<AtomicUsize>);
+
+impl Counted {
+    fn new(alive: &Arc<AtomicUsize>) -> Self {
+        alive.fetch_add(1, Ordering::SeqCst);
+        Self(Arc::clone(alive))
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+type Boxed<T> = Pin<Box<dyn Future<Output = T> + Send>>;
+
+/// Opens groups in tasks of groups, so deep, and then waits for ever.
+fn nested_groups(depth: usize, bottom: Arc<dyn Fn() + Send + Sync>) -> Boxed<Result<(), Error>> {
+    Box::pin(async move {
+        if depth == 0 {
+            bottom();
+            return pending().await;
+        }
+        group(async |g| {
+            Ok(g.spawn(nested_groups(depth - 1, bottom)).await?)
+        })
+        .await?;
+        Ok(())
+    })
+}
+
+#[test]
+fn groups_nested_ten_thousand_deep_are_cancelled_together() {
+    let scope = CancelScope::new();
+    let handle = scope.handle();
+    let bottom = Arc::new(move || handle.cancel());
+    let cancelled = run(scope.run(nested_groups(DEEP, bottom)));
+    assert!(cancelled.is_err());
+}
+
+/// Opens groups in tasks of groups, so deep, and fails at the bottom.
+fn nested_failure(depth: usize) -> Boxed<Result<(), Error>> {
+    Box::pin(async move {
+        if depth == 0 {
+            return Err("the bottom".into());
+        }
+        group(async |g| {
+            g.spawn(nested_failure(depth - 1));
+            Ok(())
+        })
+        .await?;
+        Ok(())
+    })
+}
+
+#[test]
+fn an_error_tree_ten_thousand_levels_deep_is_joined_displayed_and_dropped() {
+    let failed: Error = run(nested_failure(DEEP)).unwrap_err();
+    let failed = failed.downcast::<ErrorGroup>().unwrap();
+    assert_eq!(failed.leaves().count(), 1);
+    let tree = format!("{failed:#}");
+    assert!(tree.contains("the bottom"));
+    assert!(tree.len() < DEEP * 1_000);
+    assert!(failed.find::<std::fmt::Error>().is_none());
+    let (matching, rest) = failed.partition::<std::fmt::Error>();
+    assert!(matching.is_none());
+    assert_eq!(rest.unwrap().leaves().count(), 1);
+}
+
+/// Opens scopes in scopes, so deep, each boxed.
+fn nested_scopes(depth: usize, bottom: Boxed<()>) -> Boxed<()> {
+    let mut body = bottom;
+    for _ in 0..depth {
+        body = Box::pin(async move {
+            CancelScope::new().run(body).await.ok();
+        });
+    }
+    body
+}
+
+/// Runs a future that is deep itself on a stack that is as deep.
+fn with_a_deep_stack(f: impl FnOnce() + Send + 'static) {
+    let thread = thread::Builder::new().stack_size(256 << 20);
+    thread.spawn(f).unwrap().join().unwrap();
+}
+
+#[test]
+fn scopes_nested_ten_thousand_deep_are_cancelled_together() {
+    with_a_deep_stack(|| {
+        let scope = CancelScope::new();
+        let handle = scope.handle();
+        let bottom = Box::pin(async move {
+            shield(async { handle.cancel() }).await;
+            shield(sleep(std::time::Duration::from_millis(1))).await;
+            pending().await
+        });
+        assert!(run(scope.run(nested_scopes(DEEP, bottom))).is_err());
+    });
+}
+
+#[test]
+fn a_million_children_are_joined() {
+    let done = Arc::new(AtomicUsize::new(0));
+    run(group(async |g| {
+        for _ in 0..WIDE {
+            let done = Arc::clone(&done);
+            g.spawn(async move {
+                done.fetch_add(1, Ordering::Relaxed);
+                Ok(())
+            });
+        }
+        Ok(())
+    }))
+    .unwrap();
+    assert_eq!(done.load(Ordering::Relaxed), WIDE);
+}
+
+#[test]
+fn a_million_waiting_children_are_cancelled() {
+    let alive = Arc::new(AtomicUsize::new(0));
+    let cancelled = run(group(async |g| {
+        for _ in 0..WIDE {
+            let counted = Counted::new(&alive);
+            g.spawn(async move {
+                let _counted = counted;
+                pending::<Result<(), _>>().await
+            });
+        }
+        headcount::checkpoint().await;
+        g.cancel();
+        pending::<Result<(), _>>().await
+    }));
+    assert!(cancelled.unwrap_err().is_cancelled());
+    assert_eq!(alive.load(Ordering::SeqCst), 0);
+}
+
+#[test]
+fn a_million_failures_are_reported() {
+    let group = TaskGroup::builder().policy(Policy::Collect).run(async |g| {
+        for _ in 0..WIDE {
+            g.spawn(async { Err::<(), _>(std::fmt::Error.into()) });
+        }
+        Ok(())
+    });
+    let failed = run(group).unwrap_err();
+    assert_eq!(failed.len(), WIDE);
+}
+
+#[test]
+fn groups_nested_ten_thousand_deep_are_handed_up_when_dropped() {
+    let alive = Arc::new(AtomicUsize::new(0));
+    run(async {
+        let counted = Counted::new(&alive);
+        let (tell, told) = std::sync::mpsc::channel();
+        let bottom = Arc::new(move || {
+            let _counted = &counted;
+            tell.send(()).unwrap();
+        });
+        let nested = nested_groups(DEEP, bottom);
+        futures_lite::future::or(
+            async { drop(nested.await) },
+            async {
+                while told.try_recv().is_err() {
+                    headcount::checkpoint().await;
+                }
+            },
+        )
+        .await;
+    });
+    assert_eq!(alive.load(Ordering::SeqCst), 0);
+}
