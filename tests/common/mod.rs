@@ -1,0 +1,202 @@
+//! What the tests share: where scenarios are run, and how they are watched.
+#![allow(
+    dead_code,
+    clippy::allow_attributes,
+    reason = "every test file uses a part of this, each another one"
+)]
+
+use std::{
+    future::Future,
+    pin::Pin,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+    task::{Context, Poll, Wake, Waker},
+    thread,
+    time::Duration,
+};
+
+use headcount::Runtime;
+
+/// Runs a scenario in every way that a program may run it: with one worker thread, with several, and
+/// outside of `run`, where parallel tasks go to the global pool. What is promised must hold in all.
+///
+/// A scenario asserts what it expects. It must not block its thread, must not depend on the wall
+/// clock, and must take all of its time from the crate, so that it can also be run under a clock and
+/// a scheduler made for tests.
+pub fn everywhere<F, S>(scenario: F)
+where
+    F: Fn() -> S,
+    S: Future<Output = ()>,
+{
+    in_run(&scenario);
+    watched("outside of run", || futures_lite::future::block_on(scenario()));
+}
+
+/// Runs a scenario inside `run` only, with one worker thread and with several.
+pub fn in_run<F, S>(scenario: F)
+where
+    F: Fn() -> S,
+    S: Future<Output = ()>,
+{
+    watched("with one thread", || Runtime::builder().threads(1).run(scenario()));
+    watched("with four threads", || Runtime::builder().threads(4).run(scenario()));
+}
+
+/// Ends the process if something hangs: a hang is a failure, and says which test it was.
+pub fn watched<T>(what: &'static str, f: impl FnOnce() -> T) -> T {
+    const LIMIT: Duration = Duration::from_secs(120);
+
+    let test = thread::current().name().unwrap_or("a test").to_owned();
+    let done = Arc::new(AtomicBool::new(false));
+    let watchdog = {
+        let done = Arc::clone(&done);
+        thread::spawn(move || {
+            thread::park_timeout(LIMIT);
+            if !done.load(Ordering::SeqCst) {
+                eprintln!("{test} hangs, {what}");
+                std::process::abort();
+            }
+        })
+    };
+    let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(f));
+    done.store(true, Ordering::SeqCst);
+    watchdog.thread().unpark();
+    match result {
+        Ok(result) => result,
+        Err(panic) => {
+            eprintln!("it failed {what}");
+            std::panic::resume_unwind(panic)
+        }
+    }
+}
+
+/// Counts values in and out: each must be dropped exactly once.
+#[derive(Clone, Default)]
+pub struct Census {
+    counts: Arc<(AtomicUsize, AtomicUsize)>,
+}
+
+/// One value that is counted.
+pub struct Counted {
+    counts: Arc<(AtomicUsize, AtomicUsize)>,
+}
+
+impl Census {
+    /// Makes a value that counts.
+    pub fn enter(&self) -> Counted {
+        self.counts.0.fetch_add(1, Ordering::SeqCst);
+        Counted {
+            counts: Arc::clone(&self.counts),
+        }
+    }
+
+    /// How many values have been made.
+    pub fn entered(&self) -> usize {
+        self.counts.0.load(Ordering::SeqCst)
+    }
+
+    /// How many of them have not been dropped.
+    pub fn alive(&self) -> usize {
+        self.entered() - self.counts.1.load(Ordering::SeqCst)
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.counts.1.fetch_add(1, Ordering::SeqCst);
+    }
+}
+
+/// What happened, in order.
+#[derive(Clone, Default)]
+pub struct Log {
+    entries: Arc<Mutex<Vec<String>>>,
+}
+
+impl Log {
+    pub fn say(&self, entry: impl Into<String>) {
+        self.entries.lock().unwrap().push(entry.into());
+    }
+
+    pub fn entries(&self) -> Vec<String> {
+        self.entries.lock().unwrap().clone()
+    }
+
+    pub fn has(&self, entry: &str) -> bool {
+        self.entries().iter().any(|known| known == entry)
+    }
+}
+
+/// Opened once, from anywhere; whoever waits at it goes on then. For making tasks wait for each
+/// other without sleeping.
+#[derive(Clone, Default)]
+pub struct Gate {
+    state: Arc<Mutex<(bool, Vec<Waker>)>>,
+}
+
+impl Gate {
+    pub fn open(&self) {
+        let wakers = {
+            let mut state = self.state.lock().unwrap();
+            state.0 = true;
+            std::mem::take(&mut state.1)
+        };
+        for waker in wakers {
+            waker.wake();
+        }
+    }
+
+    pub fn is_open(&self) -> bool {
+        self.state.lock().unwrap().0
+    }
+
+    pub fn wait(&self) -> impl Future<Output = ()> + Send + use<> {
+        let gate = self.clone();
+        std::future::poll_fn(move |cx| {
+            let waker = cx.waker().clone();
+            let mut state = gate.state.lock().unwrap();
+            if state.0 {
+                return Poll::Ready(());
+            }
+            if !state.1.iter().any(|known| known.will_wake(&waker)) {
+                state.1.push(waker);
+            }
+            Poll::Pending
+        })
+    }
+}
+
+/// A waker that counts how often it was woken.
+#[derive(Default)]
+pub struct CountWakes(AtomicUsize);
+
+impl CountWakes {
+    pub fn new() -> (Arc<Self>, Waker) {
+        let counter = Arc::new(Self::default());
+        (Arc::clone(&counter), Waker::from(counter))
+    }
+
+    pub fn count(&self) -> usize {
+        self.0.load(Ordering::SeqCst)
+    }
+}
+
+impl Wake for CountWakes {
+    fn wake(self: Arc<Self>) {
+        self.0.fetch_add(1, Ordering::SeqCst);
+    }
+}
+
+/// Polls a future once, with a waker that does nothing.
+pub fn poll_once<F: Future>(future: Pin<&mut F>) -> Poll<F::Output> {
+    future.poll(&mut Context::from_waker(Waker::noop()))
+}
+
+/// Lets others run, a few times, without being a place where the caller can be cancelled.
+pub async fn let_others_run() {
+    for _ in 0..10 {
+        futures_lite::future::yield_now().await;
+    }
+}
