@@ -8,10 +8,10 @@ mod clock;
 mod error;
 mod frame;
 mod group;
+mod lock;
 mod pool;
 mod runtime;
 mod scope;
-mod sync;
 mod time;
 
 pub use crate::{

@@ -40,10 +40,7 @@ fn nested_groups(depth: usize, bottom: Arc<dyn Fn() + Send + Sync>) -> Boxed<Res
             bottom();
             return pending().await;
         }
-        group(async |g| {
-            Ok(g.spawn(nested_groups(depth - 1, bottom)).await?)
-        })
-        .await?;
+        group(async |g| Ok(g.spawn(nested_groups(depth - 1, bottom)).await?)).await?;
         Ok(())
     })
 }
@@ -176,14 +173,11 @@ fn groups_nested_ten_thousand_deep_are_handed_up_when_dropped() {
             tell.send(()).unwrap();
         });
         let nested = nested_groups(DEEP, bottom);
-        futures_lite::future::or(
-            async { drop(nested.await) },
-            async {
-                while told.try_recv().is_err() {
-                    headcount::checkpoint().await;
-                }
-            },
-        )
+        futures_lite::future::or(async { drop(nested.await) }, async {
+            while told.try_recv().is_err() {
+                headcount::checkpoint().await;
+            }
+        })
         .await;
     });
     assert_eq!(alive.load(Ordering::SeqCst), 0);

@@ -7,7 +7,7 @@ use std::{
     panic::{self, AssertUnwindSafe},
 };
 
-use crate::sync::Mutex;
+use crate::lock::Mutex;
 
 /// A panic that was captured and is now a member of an error group.
 ///

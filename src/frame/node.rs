@@ -15,7 +15,7 @@ use slab::Slab;
 use crate::{
     error::{Cause, catch},
     frame::report_panic,
-    sync::Mutex,
+    lock::Mutex,
 };
 
 /// What a frame is to a cancellation that comes from above.

@@ -24,8 +24,8 @@ use super::{
 use crate::{
     error::{Cause, Panic, RawFailure, TaskInfo},
     frame::{self, Home, Node, NodeState, Refused, Role},
+    lock::Mutex,
     pool::{self, Pool, Watched},
-    sync::Mutex,
 };
 
 /// A deferred finalizer, or a child that borrows nothing, boxed.

@@ -18,7 +18,7 @@ use super::{child::Child, hub::Hub};
 use crate::{
     error::{Aborted, TaskInfo, catch},
     frame::{self, Seat},
-    sync::Mutex,
+    lock::Mutex,
 };
 
 /// A borrowing child, boxed. It reports for itself, so it has nothing to return.

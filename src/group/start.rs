@@ -22,7 +22,7 @@ use super::{
 use crate::{
     error::{Cause, Panic, StartError, TaskInfo, catch, discard},
     frame::{self, Anchor, Node, Role},
-    sync::Mutex,
+    lock::Mutex,
 };
 
 /// With this a task that was [started](crate::TaskGroup::start) reports that it is ready.

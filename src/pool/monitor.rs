@@ -16,7 +16,7 @@ use std::{
     time::Duration,
 };
 
-use crate::sync::Mutex;
+use crate::lock::Mutex;
 
 /// How often the monitor looks.
 const TICK: Duration = Duration::from_micros(400);
