@@ -97,7 +97,7 @@ fn nested_scopes(depth: usize, bottom: Boxed<()>) -> Boxed<()> {
 /// Runs a future that is deep itself on a stack that is as deep.
 fn with_a_deep_stack(f: impl FnOnce() + Send + 'static) {
     let thread = thread::Builder::new().stack_size(256 << 20);
-    thread.spawn(f).unwrap().join().unwrap();
+    thread.spawn(f).expect("a thread").join().expect("no panic");
 }
 
 #[test]
