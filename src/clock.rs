@@ -9,9 +9,11 @@ use std::{
 
 use async_io::Timer;
 
-/// Returns the current time.
+use crate::sim::{self, TimerKey};
+
+/// Returns the current time: the virtual one in a test run.
 pub(crate) fn now() -> Instant {
-    Instant::now()
+    sim::current().map_or_else(Instant::now, |sim| sim.now())
 }
 
 /// Returns the real time, for measuring how busy a thread is. Never for anything a user can see.
@@ -31,6 +33,8 @@ pub(crate) fn after(duration: Duration) -> Option<Instant> {
 pub(crate) struct Alarm {
     /// The timer, and what it is set to.
     timer: Option<(Instant, Timer)>,
+    /// The timer in a test run.
+    virtual_timer: Option<TimerKey>,
 }
 
 impl Alarm {
@@ -38,6 +42,14 @@ impl Alarm {
     ///
     /// The time may differ from that of the last poll.
     pub(crate) fn poll(&mut self, time: Instant, cx: &mut Context<'_>) -> Poll<()> {
+        if let Some(sim) = sim::current() {
+            if sim.now() >= time {
+                self.virtual_timer = None;
+                return Poll::Ready(());
+            }
+            sim.set_timer(&mut self.virtual_timer, time, cx.waker());
+            return Poll::Pending;
+        }
         let (set_to, timer) = self.timer.get_or_insert_with(|| (time, Timer::at(time)));
         if *set_to != time {
             *set_to = time;
@@ -55,5 +67,6 @@ impl Alarm {
     /// Gives the timer back: nothing will be woken any more.
     pub(crate) fn disarm(&mut self) {
         self.timer = None;
+        self.virtual_timer = None;
     }
 }

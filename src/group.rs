@@ -25,7 +25,9 @@ use self::{child::Ticket, limit::Queued, local::Entrance};
 pub(crate) use self::{hub::Hub, owner::Owner};
 use crate::{
     error::{Cause, Error, TaskInfo, TaskRole},
+    frame,
     scope::ScopeHandle,
+    sim::Cleanup,
 };
 
 /// Opens a task group and runs its body.
@@ -313,6 +315,7 @@ impl<'env, E: Send + 'static> TaskGroup<'env, E> {
         if hub.is_cancelled() {
             return Task::refused(spawner::turn_away(hub, task, future));
         }
+        hub.tell_entered(&task);
         let slot = hub.take_slot();
         let outcome = local::enter::<T, E, F>(&self.entrance, slot, task.clone(), future);
         hub.enter(Queued::Local(slot, task.id()));
@@ -610,6 +613,7 @@ impl<'env, E: Send + 'static> TaskGroup<'env, E> {
         if self.hub.defer(info, Box::pin(finalizer)).is_err() {
             spawner::refuse(&self.hub);
         }
+        frame::tell_cleanup(Cleanup::Owed);
     }
 }
 

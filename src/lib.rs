@@ -12,6 +12,9 @@ mod lock;
 mod pool;
 mod runtime;
 mod scope;
+mod sim;
+#[cfg(feature = "testing")]
+pub mod testing;
 mod time;
 
 pub use crate::{

@@ -17,6 +17,7 @@ use async_executor::Executor;
 use event_listener::{Event, listener};
 
 pub(crate) use self::monitor::{Watched, rouse, watch};
+use crate::sim::{self, Sim};
 
 /// The variable that says how many worker threads there are by default.
 const THREADS_VARIABLE: &str = "HEADCOUNT_THREADS";
@@ -31,6 +32,8 @@ const THREADS_VARIABLE: &str = "HEADCOUNT_THREADS";
 pub(crate) struct Pool {
     executor: Executor<'static>,
     threads: usize,
+    /// The test run that takes the place of the threads.
+    sim: Option<Arc<Sim>>,
     stopped: AtomicBool,
     stop: Event,
 }
@@ -53,6 +56,7 @@ impl Pool {
         let pool = Arc::new(Self {
             executor: Executor::new(),
             threads,
+            sim: sim::current(),
             stopped: AtomicBool::new(false),
             stop: Event::new(),
         });
@@ -121,6 +125,11 @@ impl Pool {
         self.threads
     }
 
+    /// The test run that takes the place of the threads.
+    pub(crate) fn sim(&self) -> Option<&Arc<Sim>> {
+        sim::held(&self.sim)
+    }
+
     /// Runs a helper of a group.
     pub(crate) fn spawn(&self, helper: impl Future<Output = ()> + Send + 'static) {
         self.executor.spawn(helper).detach();
@@ -183,6 +192,9 @@ impl Inline {
     /// On other people's threads children are not run: what they would find there, another
     /// runtime's context perhaps, would depend on who happens to poll them.
     pub(crate) fn enter(pool: Option<&Arc<Pool>>) -> Option<Self> {
+        if sim::current().is_some() {
+            return None;
+        }
         let nested = NESTED.try_with(Cell::get).ok()?;
         let is_ours = pool.map_or_else(is_on_a_thread, Pool::is_here);
         if nested >= DEEPEST || !is_ours {

@@ -199,8 +199,7 @@ impl CancelScope {
     /// ```
     pub fn run<F: Future>(self, body: F) -> Scoped<F> {
         Scoped {
-            bounded: Bounded::new(self.node.into_inner(), self.limit, body),
-            name: self.name,
+            bounded: Bounded::new(self.node.into_inner(), self.name, self.limit, body),
         }
     }
 }
@@ -220,23 +219,22 @@ impl fmt::Debug for CancelScope {
 pub struct Scoped<F> {
     #[pin]
     bounded: Bounded<F>,
-    name: Option<Arc<str>>,
 }
 
 impl<F: Future> Future for Scoped<F> {
     type Output = Result<F::Output, Cancelled>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let this = self.project();
-        let outcome = ready!(this.bounded.poll(cx));
-        Poll::Ready(outcome.map_err(|cause| Cancelled::new(cause, this.name.take())))
+        let mut bounded = self.project().bounded;
+        let outcome = ready!(bounded.as_mut().poll(cx));
+        Poll::Ready(outcome.map_err(|cause| Cancelled::new(cause, bounded.name().cloned())))
     }
 }
 
 impl<F> fmt::Debug for Scoped<F> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Scoped")
-            .field("name", &self.name)
+            .field("name", &self.bounded.name())
             .finish_non_exhaustive()
     }
 }

@@ -69,7 +69,7 @@ impl TaskInfo {
     }
 
     /// Whether this is the body of a group.
-    pub(super) fn is_body(&self) -> bool {
+    pub(crate) fn is_body(&self) -> bool {
         self.role == TaskRole::Body
     }
 

@@ -12,6 +12,7 @@ use crate::{
     clock,
     error::{Panic, RawFailure, TaskInfo, discard},
     frame::node::{Frame, Node, Role},
+    sim::{self, Cleanup, Event, Mark},
 };
 
 thread_local! {
@@ -354,6 +355,40 @@ pub(crate) fn rethrow(panic: Panic) {
         report_panic(panic);
     } else {
         panic.resume();
+    }
+}
+
+/// Tells a test run what has become of the running task.
+pub(crate) fn tell(event: Event) {
+    if let Some(sim) = sim::current() {
+        if let Some(task) = current_member(|member| member.task.clone()) {
+            sim.step(&task, event);
+        }
+    }
+}
+
+/// Tells a test run that the running task is gone.
+pub(crate) fn tell_gone() {
+    if let Some(sim) = sim::current() {
+        if let Some(task) = current_member(|member| member.task.clone()) {
+            sim.gone(&task);
+        }
+    }
+}
+
+/// Tells a test run what the running task waits under.
+pub(crate) fn tell_mark(mark: impl FnOnce() -> Mark) {
+    if let Some(sim) = sim::current() {
+        if let Some(id) = current_member(|member| member.task.id()) {
+            sim.mark(id, mark());
+        }
+    }
+}
+
+/// Tells a test run of a finalizer.
+pub(crate) fn tell_cleanup(cleanup: Cleanup) {
+    if let Some(sim) = sim::current() {
+        sim.cleanup(cleanup);
     }
 }
 

@@ -20,6 +20,7 @@ use crate::{
     error::{Aborted, Cause, Panic, RawFailure, TaskInfo, catch},
     frame::{self, Anchor, Enclosed, Member, Node, Role, Seat},
     pool,
+    sim::{Cleanup, Event},
 };
 
 /// A parallel child that is ready to be run.
@@ -81,10 +82,19 @@ fn run_once(seat: &mut Seat, runnable: Runnable) -> bool {
     })
 }
 
+/// Runs one parallel child, and counts it off if it is gone.
+pub(super) fn run_alone(hub: &Arc<Hub>, runnable: Runnable) {
+    let gone = run_once(&mut Seat::new(hub.as_home()), runnable);
+    let next = hub.next_child(gone, false);
+    debug_assert!(next.is_none(), "nothing was asked for");
+}
+
 /// Starts a helper. It has been counted.
 pub(super) fn help(hub: &Arc<Hub>) {
-    if let Some(pool) = hub.pool() {
-        pool.spawn(help_out(Arc::clone(hub)));
+    let Some(pool) = hub.pool() else { return };
+    match pool.sim() {
+        Some(sim) => sim.offer(hub.as_staged()),
+        None => pool.spawn(help_out(Arc::clone(hub))),
     }
 }
 
@@ -95,12 +105,17 @@ async fn help_out(hub: Arc<Hub>) {
         match hub.next_errand() {
             Errand::Run => yield_now().await,
             Errand::Finalize(task, finalizer) => {
-                finalize(&hub, task, finalizer).await;
-                hub.turn_away();
+                see_out(Arc::clone(&hub), task, finalizer).await;
             }
             Errand::None => return,
         }
     }
+}
+
+/// Runs a deferred finalizer of a group that has lost its owner, and counts it off.
+pub(super) async fn see_out(hub: Arc<Hub>, task: TaskInfo, finalizer: BoxFuture) {
+    finalize(&hub, task, finalizer).await;
+    hub.turn_away();
 }
 
 fn run_batch(hub: &Arc<Hub>) {
@@ -148,6 +163,7 @@ impl Finalizing {
         for panic in polled.err().into_iter().chain(dropped.err()) {
             hub.report_panic(this.task.clone(), panic);
         }
+        frame::tell_cleanup(Cleanup::Done);
         Poll::Ready(())
     }
 }
@@ -222,6 +238,7 @@ where
                     wait(this.anchor, this.asleep, cx);
                     if !is_cut(this.anchor) {
                         *this.saw_aborted |= leave_for_now();
+                        frame::tell(Event::Waits);
                         return Poll::Pending;
                     }
                     Ending::Cut
@@ -243,6 +260,12 @@ fn conclude<T, E: Send + 'static>(
     saw_aborted: bool,
 ) -> Result<Value<T>, Aborted> {
     let fine = dropped.is_ok();
+    frame::tell(match (&ending, &dropped) {
+        (Ending::Panicked(_), _) | (_, Err(_)) => Event::Panicked,
+        (Ending::Value(_), _) => Event::Returned,
+        (Ending::Failed(_), _) => Event::Failed,
+        (Ending::Cut, _) => Event::Cancelled,
+    });
     let result = match ending {
         Ending::Value(value) if fine => Ok(Value(Some(value))),
         Ending::Value(value) => {
@@ -331,6 +354,7 @@ fn leave_for_good(anchor: &mut Anchor, asleep: bool) {
         }
     });
     drop(kept);
+    frame::tell_gone();
 }
 
 #[pinned_drop]
@@ -338,9 +362,13 @@ impl<F, E> PinnedDrop for Child<F, E> {
     /// Drops a body that was never run to its end. async-task ends the process if that panics.
     fn drop(self: Pin<&mut Self>) {
         let mut this = self.project();
+        if this.body.is_none() {
+            return;
+        }
         if let Err(panic) = catch(|| this.body.set(None)) {
             frame::report_panic(panic);
         }
+        frame::tell_gone();
     }
 }
 

@@ -1,5 +1,7 @@
 //! The shared heart of a group: its run queue, its count of tasks, its report.
 
+mod stage;
+
 use std::{
     any::TypeId,
     collections::{HashMap, VecDeque},
@@ -26,6 +28,7 @@ use crate::{
     frame::{self, Home, Node, NodeState, Refused, Role},
     lock::Mutex,
     pool::{self, Pool, Watched},
+    sim::Sim,
 };
 
 /// A deferred finalizer, or a child that borrows nothing, boxed.
@@ -117,6 +120,18 @@ enum Owner {
     Gone,
 }
 
+/// Who runs the children of a group that are ready, besides its owner.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Runners {
+    /// Nobody yet. A group whose owner is being polled for the first time may not have found its
+    /// place, and what is not in the tree of frames must not be polled.
+    Owner,
+    /// Helpers on the threads of a pool: one, and more when it takes long.
+    Threads,
+    /// A test run, which is told of each child that is ready, and decides.
+    Stage,
+}
+
 /// A task that waits for something.
 #[derive(Default)]
 struct Sleeper {
@@ -131,8 +146,8 @@ struct Sleeper {
 struct Then {
     /// The owner's waker.
     wake: Option<Waker>,
-    /// A helper is to be started; it has been counted.
-    helper: bool,
+    /// So many helpers are to be started; they have been counted.
+    helpers: usize,
     /// Somebody may be too busy to run what is ready: it has to be looked after.
     rouse: bool,
     /// The group, which had lost its owner, has ended.
@@ -146,7 +161,7 @@ impl Then {
     fn and(self, other: Self) -> Self {
         Self {
             wake: self.wake.or(other.wake),
-            helper: self.helper || other.helper,
+            helpers: self.helpers + other.helpers,
             rouse: self.rouse || other.rouse,
             closed: self.closed || other.closed,
             release: self.release.or(other.release),
@@ -176,15 +191,15 @@ pub(super) enum Turn {
 
 impl State {
     /// Takes a child's place back, and its slot if it borrowed.
-    fn leave(&mut self, slot: Option<usize>, placed: bool) -> Then {
+    fn leave(&mut self, slot: Option<usize>, runners: Runners) -> Then {
         self.free_slots.extend(slot);
         let next = self.limit.leave();
-        let started = next.map(|child| self.start(child, placed));
+        let started = next.map(|child| self.start(child, runners));
         self.count_off().and(started.unwrap_or_default())
     }
 
     /// Puts a child that is ready where it will be run.
-    fn start(&mut self, child: Queued, placed: bool) -> Then {
+    fn start(&mut self, child: Queued, runners: Runners) -> Then {
         match child {
             Queued::Local(slot, _) => {
                 self.woken.push_back(slot);
@@ -192,23 +207,25 @@ impl State {
             }
             Queued::Parallel(runnable) => {
                 self.queue.push_back(runnable);
-                self.hand_to_runners(placed)
+                self.hand_to_runners(runners)
             }
         }
     }
 
     /// Has somebody run the queue.
     ///
-    /// A group whose owner is being polled for the first time may not have found its place yet. No
-    /// helper may run its children then; the owner will.
-    fn hand_to_runners(&mut self, placed: bool) -> Then {
+    /// Does nothing while there are none: the owner will run the queue.
+    fn hand_to_runners(&mut self, runners: Runners) -> Then {
         let someone_is_there = self.owner == Owner::Driving || self.helpers > 0;
-        if placed && !someone_is_there {
-            self.helpers += 1;
-        }
+        let helpers = match runners {
+            Runners::Owner => 0,
+            Runners::Threads => usize::from(!someone_is_there),
+            Runners::Stage => self.queue.len().saturating_sub(self.helpers),
+        };
+        self.helpers += helpers;
         Then {
-            helper: placed && !someone_is_there,
-            rouse: placed && someone_is_there,
+            helpers,
+            rouse: runners == Runners::Threads && someone_is_there,
             ..Then::default()
         }
     }
@@ -248,10 +265,10 @@ impl State {
                 ..Then::default()
             };
         }
-        let helper = self.helpers == 0;
-        self.helpers += usize::from(helper);
+        let helpers = usize::from(self.helpers == 0);
+        self.helpers += helpers;
         Then {
-            helper,
+            helpers,
             ..Then::default()
         }
     }
@@ -306,7 +323,7 @@ impl Hub {
 
     fn follow_up(self: &Arc<Self>, then: Then) {
         frame::wake(then.wake);
-        if then.helper {
+        for _ in 0..then.helpers {
             child::help(self);
         }
         if then.rouse {
@@ -324,6 +341,20 @@ impl Hub {
 
     fn is_placed(&self) -> bool {
         self.place.get().is_some()
+    }
+
+    /// Who runs children that are ready, besides the owner.
+    fn runners(&self) -> Runners {
+        match self.place.get() {
+            None => Runners::Owner,
+            Some(place) if place.pool.sim().is_some() => Runners::Stage,
+            Some(_) => Runners::Threads,
+        }
+    }
+
+    /// The test run that the group is part of.
+    pub(super) fn sim(&self) -> Option<&Arc<Sim>> {
+        self.pool()?.sim()
     }
 }
 
@@ -379,9 +410,9 @@ impl Hub {
 
     /// Takes an admitted child over.
     pub(super) fn enter(self: &Arc<Self>, child: Queued) {
-        let placed = self.is_placed();
+        let runners = self.runners();
         self.change(|state| match state.limit.enter(child) {
-            Some(child) => ((), state.start(child, placed)),
+            Some(child) => ((), state.start(child, runners)),
             None => ((), Then::default()),
         });
     }
@@ -402,8 +433,8 @@ impl Hub {
 
     /// A child that was woken goes into the queue.
     pub(super) fn push(self: &Arc<Self>, runnable: Runnable) {
-        let placed = self.is_placed();
-        self.change(|state| ((), state.start(Queued::Parallel(runnable), placed)));
+        let runners = self.runners();
+        self.change(|state| ((), state.start(Queued::Parallel(runnable), runners)));
     }
 
     /// A borrowing child was woken.
@@ -421,10 +452,10 @@ impl Hub {
         gone: bool,
         more: bool,
     ) -> Option<(Runnable, usize)> {
-        let placed = self.is_placed();
+        let runners = self.runners();
         self.change(|state| {
             let then = if gone {
-                state.leave(None, placed)
+                state.leave(None, runners)
             } else {
                 Then::default()
             };
@@ -437,10 +468,10 @@ impl Hub {
 
     /// Counts a borrowing child off that has left its slot, and takes the next one that is ready.
     pub(super) fn next_local(self: &Arc<Self>, gone: Option<usize>, more: bool) -> Option<usize> {
-        let placed = self.is_placed();
+        let runners = self.runners();
         self.change(|state| {
             let then = match gone {
-                Some(slot) => state.leave(Some(slot), placed),
+                Some(slot) => state.leave(Some(slot), runners),
                 None => Then::default(),
             };
             (if more { state.woken.pop_front() } else { None }, then)
@@ -463,14 +494,14 @@ impl Hub {
 
     /// Cancels a child through its handle.
     pub(super) fn cancel_task(self: &Arc<Self>, id: u64, is_finished: impl Fn() -> bool) {
-        let placed = self.is_placed();
+        let runners = self.runners();
         self.any_marked.store(true, Ordering::Release);
         let waker = self.change(|state| {
             let sleeper = state.sleepers.entry(id).or_default();
             sleeper.marked = true;
             let waker = sleeper.waker.take();
             let then = match state.limit.flush_one(id) {
-                Some(child) => state.start(child, placed),
+                Some(child) => state.start(child, runners),
                 None => Then::default(),
             };
             (waker, then)
@@ -524,10 +555,14 @@ impl Hub {
         out_of_budget: bool,
         waker: &mut Option<Waker>,
     ) -> Turn {
-        let placed = self.is_placed();
+        let runners = self.runners();
         self.change(|state| {
             if body_done && state.live == 0 {
                 return (Turn::Joined, Then::default());
+            }
+            if body_done {
+                // Nobody is there any more to be woken by it.
+                state.body_woken = false;
             }
             let drives = state.owner == Owner::Driving;
             let stirred = mem::take(&mut state.stirred);
@@ -538,13 +573,12 @@ impl Hub {
             if ready && !out_of_budget {
                 return (Turn::Again, Then::default());
             }
-            state.stirred = stirred;
             state.owner = Owner::Waiting;
             mem::swap(&mut state.waker, waker);
             let then = if state.queue.is_empty() {
                 Then::default()
             } else {
-                state.hand_to_runners(placed)
+                state.hand_to_runners(runners)
             };
             let ready_later = if ready {
                 state.wake_owner()
@@ -652,6 +686,7 @@ impl Hub {
             self.take_failures()
         } else {
             home = adopt(home);
+            let runners = self.runners();
             let above = home.clone().zip(Some(self.opened_by().unwrap_or_default()));
             let (failures, before) = self.change(|state| {
                 state.owner = Owner::Gone;
@@ -659,7 +694,7 @@ impl Hub {
                 let failures = mem::take(&mut state.failures);
                 let mut then = state.wind_up();
                 if !state.queue.is_empty() {
-                    then = then.and(state.hand_to_runners(true));
+                    then = then.and(state.hand_to_runners(runners));
                 }
                 ((failures, before), then)
             });
@@ -712,10 +747,10 @@ impl Hub {
             return;
         };
         self.change(|state| {
-            let helper = state.helpers < threads && !state.queue.is_empty();
-            state.helpers += usize::from(helper);
+            let helpers = usize::from(state.helpers < threads && !state.queue.is_empty());
+            state.helpers += helpers;
             let then = Then {
-                helper,
+                helpers,
                 ..Then::default()
             };
             ((), then)
@@ -743,7 +778,7 @@ impl Node for Hub {
     }
 
     fn stir(self: Arc<Self>) {
-        let placed = self.is_placed();
+        let runners = self.runners();
         let cancelled = self.node.is_cancelled();
         let wakers: Vec<_> = self.change(|state| {
             state.stirred = true;
@@ -759,7 +794,7 @@ impl Node for Hub {
             let wakers = wakers.collect();
             state.sleepers.retain(|_, sleeper| sleeper.marked);
             for child in state.limit.flush() {
-                then = then.and(state.start(child, placed));
+                then = then.and(state.start(child, runners));
             }
             (wakers, then)
         });

@@ -187,10 +187,10 @@ impl<'env> Locals<'env> {
         }
     }
 
-    /// Polls the children that are ready, once each; those that become ready meanwhile are left for
-    /// the next time.
-    pub(super) fn run_ready(&mut self) {
-        let mut left = self.hub.locals_ready();
+    /// Polls the children that are ready, once each and so many at most; those that become ready
+    /// meanwhile are left for the next time.
+    pub(super) fn run_ready(&mut self, most: usize) {
+        let mut left = self.hub.locals_ready().min(most);
         let mut seat = Seat::new(self.hub.as_home());
         let mut gone = None;
         while let Some(slot) = self.hub.next_local(gone.take(), left > 0) {

@@ -17,9 +17,10 @@ use super::{
 };
 use crate::{
     clock::Alarm,
-    error::{Cause, Origin, RawFailure, TaskInfo, TaskRole, catch, discard},
+    error::{Cause, Origin, Panic, RawFailure, TaskInfo, TaskRole, catch, discard},
     frame::{self, Anchor, Enclosed, Home, Member},
     pool::{self, Inline},
+    sim::{self, Event, Sim},
 };
 
 /// How a group ended.
@@ -52,6 +53,8 @@ pub(crate) struct Owner<'env, F: Future> {
     finalizing: Option<Pin<Box<Finalizing>>>,
     alarm: Alarm,
     stage: Stage,
+    /// In a test run: whether the body was what went last.
+    body_was_last: bool,
 }
 
 /// How far a group has got.
@@ -68,6 +71,9 @@ enum Stage {
 impl<'env, F: Future> Owner<'env, F> {
     pub(crate) fn new(hub: Arc<Hub>, entrance: Arc<Entrance<'env>>, body: F) -> Self {
         let info = TaskInfo::new(TaskRole::Body, hub.name.clone(), hub.location);
+        if let Some(sim) = sim::current() {
+            sim.opened(&hub.as_staged(), &info);
+        }
         Self {
             body: Enclosed::with_anchor(Anchor::with_node(hub.as_node()), body),
             started: false,
@@ -79,6 +85,7 @@ impl<'env, F: Future> Owner<'env, F> {
             finalizing: None,
             alarm: Alarm::default(),
             stage: Stage::Running,
+            body_was_last: false,
         }
     }
 
@@ -114,23 +121,21 @@ where
             return Poll::Ready(());
         }
         let _watch = pool::watch(Arc::clone(&self.hub) as _);
+        let sim = sim::current();
         let mut budget = Budget::new();
         let mut waker = None;
         loop {
-            if !self.body.is_clear() {
-                self.as_mut().poll_body();
-            }
-            self.as_mut().poll_finalizer();
-            if self.as_mut().is_settled() {
-                self.as_mut().project().locals.run_ready();
-                if inline.is_some() {
-                    child::run_ready(&self.hub, &mut budget);
-                }
+            match &sim {
+                None => self
+                    .as_mut()
+                    .run_ready(inline.is_some().then_some(&mut budget)),
+                Some(sim) => self.as_mut().run_chosen(sim),
             }
             self.as_mut().watch_deadline(cx);
             waker.get_or_insert_with(|| cx.waker().clone());
             let body_done = self.body.is_clear() && self.finalizing.is_none();
-            match self.hub.end_turn(body_done, !budget.is_left(), &mut waker) {
+            let out_of_budget = sim.is_some() || !budget.is_left();
+            match self.hub.end_turn(body_done, out_of_budget, &mut waker) {
                 Turn::Again => {}
                 Turn::Wait => {
                     self.project().body.anchor().protect();
@@ -145,8 +150,47 @@ where
         }
     }
 
+    /// Polls what is ready: the body, the children that borrow, and within the budget the others.
+    fn run_ready(mut self: Pin<&mut Self>, budget: Option<&mut Budget>) {
+        self.as_mut().poll_body();
+        self.as_mut().poll_finalizer();
+        if self.as_mut().is_settled() {
+            self.as_mut().project().locals.run_ready(usize::MAX);
+            if let Some(budget) = budget {
+                child::run_ready(&self.hub, budget);
+            }
+        }
+    }
+
+    /// Polls one of the body and the children that borrow, as a test run decides.
+    fn run_chosen(mut self: Pin<&mut Self>, sim: &Sim) {
+        let body_is_cut = !self.body.is_clear() && self.started && self.as_mut().is_cut();
+        let bodies = usize::from(self.hub.is_body_woken() || body_is_cut);
+        let locals = self.hub.locals_ready();
+        if bodies + locals > 0 {
+            let chosen = sim.choose(bodies + locals);
+            // The first of them is the one that the schedule takes when it has no opinion. It must
+            // not be the same one for ever.
+            let body = if self.body_was_last { locals } else { 0 };
+            let is_body = bodies > 0 && chosen == body;
+            *self.as_mut().project().body_was_last = is_body;
+            if is_body {
+                self.as_mut().poll_body();
+                self.as_mut().poll_finalizer();
+            } else if self.as_mut().is_settled() {
+                let goes_before = bodies > 0 && body < chosen;
+                self.hub.put_first(chosen - usize::from(goes_before));
+                self.as_mut().project().locals.run_ready(1);
+            }
+        }
+        self.is_settled();
+    }
+
     /// Polls the body if it was woken, or drops it if it was cancelled. Reports how it failed.
     fn poll_body(mut self: Pin<&mut Self>) {
+        if self.body.is_clear() {
+            return;
+        }
         if self.started && self.as_mut().is_cut() {
             return self.drop_body();
         }
@@ -158,7 +202,11 @@ where
         let member = self.as_member(cx);
         let this = self.as_mut().project();
         *this.started = true;
-        match catch(|| this.body.poll_member(member, cx)) {
+        let polled = catch(|| this.body.poll_member(member, cx));
+        if let Some(sim) = sim::current() {
+            sim.step(this.info, event_of(&polled));
+        }
+        match polled {
             Ok((Poll::Pending, member)) => {
                 *this.saw_aborted |= member.is_some_and(|member| member.saw_aborted);
                 if self.as_mut().is_cut() {
@@ -270,7 +318,11 @@ impl<F: Future> Owner<'_, F> {
     fn drop_body(mut self: Pin<&mut Self>) {
         let member = self.as_member(&Context::from_waker(Waker::noop()));
         let this = self.as_mut().project();
-        if let Err(panic) = this.body.clear_member(member) {
+        let dropped = this.body.clear_member(member);
+        if let Some(sim) = sim::current() {
+            sim.step(this.info, Event::Cancelled);
+        }
+        if let Err(panic) = dropped {
             let failure = RawFailure::panic(this.info.clone(), panic);
             self.as_mut().fail(failure);
         }
@@ -337,6 +389,19 @@ impl<F: Future> Owner<'_, F> {
         if let Some(finalizing) = self.as_mut().project().finalizing.take() {
             self.hub.put_back(*Pin::into_inner(finalizing));
         }
+    }
+}
+
+/// What polling a body gives: its panic, or its result and the member it was.
+type Polled<R, E> = Result<(Poll<Result<R, E>>, Option<Member>), Panic>;
+
+/// What a test run is told of a body that was polled.
+fn event_of<R, E>(polled: &Polled<R, E>) -> Event {
+    match polled {
+        Ok((Poll::Pending, _)) => Event::Waits,
+        Ok((Poll::Ready(Ok(_)), _)) => Event::Returned,
+        Ok((Poll::Ready(Err(_)), _)) => Event::Failed,
+        Err(_) => Event::Panicked,
     }
 }
 

@@ -186,6 +186,7 @@ where
     if hub.is_cancelled() {
         return Ok(Task::refused(turn_away(hub, task, future)));
     }
+    hub.tell_entered(&task);
     let (runnable, handle) = child::make(hub, task, Child::<F, E>::new(future));
     hub.enter(Queued::Parallel(runnable));
     Ok(Task::parallel(handle))

@@ -441,6 +441,7 @@ where
         exchange: Arc::clone(exchange),
     };
     let child = Child::<_, E>::with_node(body, node);
+    hub.tell_entered(info);
     let (runnable, handle) = child::make(hub, info.clone(), child);
     hub.enter(Queued::Parallel(runnable));
     Some(Task::parallel(handle))

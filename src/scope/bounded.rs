@@ -14,6 +14,7 @@ use crate::{
     clock::{self, Alarm},
     error::Cause,
     frame::{self, Anchor, Enclosed, Node, Role},
+    sim::Mark,
 };
 
 /// Until when a scope may run.
@@ -46,6 +47,8 @@ pub(super) fn node() -> Arc<dyn Node> {
 pub(super) struct Bounded<F> {
     #[pin]
     body: Enclosed<F>,
+    /// What the scope is called, for reports.
+    name: Option<Arc<str>>,
     limit: Limit,
     /// The deadline that `limit` amounts to; for a scope with a handle, the node has it.
     deadline: Option<Instant>,
@@ -54,13 +57,19 @@ pub(super) struct Bounded<F> {
 }
 
 impl<F> Bounded<F> {
-    pub(super) fn new(node: Option<Arc<dyn Node>>, limit: Limit, body: F) -> Self {
+    pub(super) fn new(
+        node: Option<Arc<dyn Node>>,
+        name: Option<Arc<str>>,
+        limit: Limit,
+        body: F,
+    ) -> Self {
         let anchor = match node {
             Some(node) => Anchor::with_node(node),
             None => Anchor::new(Role::Scope),
         };
         Self {
             body: Enclosed::with_anchor(anchor, body),
+            name,
             limit,
             deadline: None,
             alarm: Alarm::default(),
@@ -87,6 +96,7 @@ impl<F: Future> Future for Bounded<F> {
         if self.as_mut().is_cut() {
             self.cut(cx)
         } else {
+            self.tell();
             Poll::Pending
         }
     }
@@ -136,6 +146,25 @@ impl<F> Bounded<F> {
                 }
             }
         }
+    }
+
+    /// What the scope is called.
+    pub(super) fn name(&self) -> Option<&Arc<str>> {
+        self.name.as_ref()
+    }
+
+    /// Tells a test run that the scope waits.
+    fn tell(self: Pin<&mut Self>) {
+        let this = self.project();
+        let anchor = this.body.anchor();
+        frame::tell_mark(|| Mark::Scope {
+            name: this.name.clone(),
+            deadline: match anchor.node() {
+                Some(node) => node.state().deadline(),
+                None => *this.deadline,
+            },
+            is_cancelled: anchor.is_cancelled_itself(),
+        });
     }
 
     /// Whether the scope was cancelled and nothing protected is left in it.

@@ -13,6 +13,7 @@ use super::shield::{Shield, shield};
 use crate::{
     error::{Panic, catch, discard},
     frame::{self, Enclosed, Role, Shelter, report_panic},
+    sim::{Cleanup, Mark},
 };
 
 /// Runs a future, and then a cleanup: whether it returned, panicked or was cancelled.
@@ -216,6 +217,9 @@ impl<F: Future> Future for Guarded<F> {
         let mut body = this.body;
         body.as_mut().anchor().settle();
         let first = !std::mem::replace(this.started, true);
+        if first {
+            frame::tell_cleanup(Cleanup::Owed);
+        }
         let reached_too_late = first && frame::cancelled();
         let ending = if reached_too_late || body.as_mut().is_cut() {
             cut(body.as_mut())
@@ -288,13 +292,19 @@ impl<C: Future<Output = ()>> Future for Caught<C> {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut cleanup = self.project().cleanup;
-        match catch(|| cleanup.as_mut().poll(cx)) {
-            Ok(polled) => polled.map(Ok),
+        let ended = match catch(|| cleanup.as_mut().poll(cx)) {
+            Ok(Poll::Pending) => {
+                frame::tell_mark(|| Mark::Cleanup);
+                return Poll::Pending;
+            }
+            Ok(Poll::Ready(())) => Ok(()),
             Err(panic) => {
                 cleanup.give_up();
-                Poll::Ready(Err(panic))
+                Err(panic)
             }
-        }
+        };
+        frame::tell_cleanup(Cleanup::Done);
+        Poll::Ready(ended)
     }
 }
 

@@ -9,7 +9,10 @@ use std::{
 
 use pin_project::pin_project;
 
-use crate::frame::{Enclosed, Role, report_panic};
+use crate::{
+    frame::{self, Enclosed, Role, report_panic},
+    sim::Mark,
+};
 
 /// Runs a future to its end, whatever is cancelled around it meanwhile.
 ///
@@ -92,7 +95,10 @@ impl<F: Future> Future for Shield<F> {
         let anchor = body.anchor();
         match polled {
             // Only now: a body that is ready at once was never in danger.
-            Poll::Pending => anchor.protect(),
+            Poll::Pending => {
+                anchor.protect();
+                frame::tell_mark(|| Mark::Shield);
+            }
             Poll::Ready(_) => anchor.leave(),
         }
         polled

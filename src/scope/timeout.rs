@@ -58,6 +58,7 @@ pub fn timeout<F: Future>(limit: Duration, body: F) -> Timeout<F> {
     Timeout {
         bounded: Bounded::new(
             None,
+            None,
             Limit {
                 at: None,
                 after: Some(limit),
@@ -100,6 +101,7 @@ pub fn timeout<F: Future>(limit: Duration, body: F) -> Timeout<F> {
 pub fn timeout_at<F: Future>(deadline: Instant, body: F) -> Timeout<F> {
     Timeout {
         bounded: Bounded::new(
+            None,
             None,
             Limit {
                 at: Some(deadline),
