@@ -19,6 +19,12 @@ impl<T> Mutex<T> {
         Self(sync::Mutex::new(value))
     }
 
+    /// Takes the value out.
+    #[cfg(feature = "testing")]
+    pub(crate) fn into_inner(self) -> T {
+        self.0.into_inner().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Locks, waiting for the lock if another thread has it.
     pub(crate) fn lock(&self) -> MutexGuard<'_, T> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)

@@ -178,7 +178,7 @@ impl RuntimeBuilder {
 }
 
 /// Runs `main` as the body of the outermost group. Fails if it panics.
-async fn to_the_end<F: Future>(
+pub(crate) async fn to_the_end<F: Future>(
     main: F,
     location: &'static Location<'static>,
 ) -> Result<F::Output, RawFailure> {

@@ -29,7 +29,7 @@ pub(crate) use self::{
     schedule::{Choice, Schedule},
     story::{Finding, Step},
     timers::TimerKey,
-    world::{Here, Next, Sim, Stuck, current, held, here},
+    world::{Next, Sim, Stuck, current, held, here},
 };
 
 /// A job that a group gives away: a finalizer whose group has lost its owner.

@@ -71,9 +71,6 @@ enum Stage {
 impl<'env, F: Future> Owner<'env, F> {
     pub(crate) fn new(hub: Arc<Hub>, entrance: Arc<Entrance<'env>>, body: F) -> Self {
         let info = TaskInfo::new(TaskRole::Body, hub.name.clone(), hub.location);
-        if let Some(sim) = sim::current() {
-            sim.opened(&hub.as_staged(), &info);
-        }
         Self {
             body: Enclosed::with_anchor(Anchor::with_node(hub.as_node()), body),
             started: false,
@@ -122,6 +119,9 @@ where
         }
         let _watch = pool::watch(Arc::clone(&self.hub) as _);
         let sim = sim::current();
+        if let Some(sim) = sim.as_ref().filter(|_| !self.started) {
+            sim.opened(&self.hub.as_staged(), &self.info);
+        }
         let mut budget = Budget::new();
         let mut waker = None;
         loop {

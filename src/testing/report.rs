@@ -1,0 +1,130 @@
+//! What is said about a test run that went wrong.
+
+use std::{
+    fmt,
+    fmt::Write as _,
+    io::{self, Write as _},
+};
+
+use crate::{
+    error::Panic,
+    sim::{Finding, Step, Stuck},
+};
+
+/// What went wrong with a run.
+#[derive(Debug)]
+pub(super) enum Trouble {
+    /// `main` panicked.
+    Panicked(Panic),
+    /// Nothing went on any more. With the tree of the living.
+    Stuck(Stuck, String),
+    /// Something was left.
+    Leftovers(Vec<Finding>),
+    /// `main` returned an error, or something that was to hold does not.
+    Failed(String),
+}
+
+impl Trouble {
+    /// Whether this is the same kind of trouble, for all one can tell.
+    pub(super) fn is_like(&self, other: &Self) -> bool {
+        std::mem::discriminant(self) == std::mem::discriminant(other)
+    }
+}
+
+impl fmt::Display for Trouble {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Panicked(panic) => match panic.message() {
+                Some(message) => f.write_str(message),
+                None => f.write_str("a panic without a message"),
+            },
+            Self::Failed(what) => f.write_str(what),
+            Self::Stuck(Stuck::Deadlock, living) => write!(
+                f,
+                "nothing is ready and no timer is set: these wait for ever, unless another thread \
+                 wakes them (see `testing::real`){living}"
+            ),
+            Self::Stuck(Stuck::TooLong, living) => write!(
+                f,
+                "the test run has taken too long (see `Builder::limit`); these are alive{living}"
+            ),
+            Self::Leftovers(findings) => {
+                f.write_str("the test run has left something behind:")?;
+                findings
+                    .iter()
+                    .try_for_each(|finding| write!(f, "\n  {finding}"))
+            }
+        }
+    }
+}
+
+/// The steps of a test run, one line each: the virtual time, who, and what became of it.
+///
+/// The same seed gives the same text, on every machine and in every build of the same source.
+///
+/// # Examples
+///
+/// ```
+/// use headcount::{group, testing::Builder};
+///
+/// let main = || group(async |g| {
+///     g.spawn_named("one", async { Ok(()) });
+///     g.spawn_named("two", async { Ok(()) });
+///     Ok(())
+/// });
+/// let (_, first) = Builder::new().seed(7).record(main());
+/// let (_, again) = Builder::new().seed(7).record(main());
+/// assert_eq!(first.to_string(), again.to_string());
+/// ```
+#[derive(Clone, Debug)]
+pub struct Recording {
+    steps: Vec<Step>,
+}
+
+impl Recording {
+    pub(super) fn new(steps: Vec<Step>) -> Self {
+        Self { steps }
+    }
+
+    /// Returns how many steps there were.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.steps.len()
+    }
+
+    /// Returns whether there was none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.steps.is_empty()
+    }
+}
+
+impl fmt::Display for Recording {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut steps = self.steps.iter().zip(1..);
+        steps.try_for_each(|(step, number)| writeln!(f, "{number:>4}. {step}"))
+    }
+}
+
+/// So many steps are printed at most: the last ones.
+const LONGEST: usize = 100;
+
+/// The end of a run, for a report.
+pub(super) fn ending(steps: &[Step]) -> String {
+    let skipped = steps.len().saturating_sub(LONGEST);
+    let mut text = String::new();
+    // Writing to a string does not fail.
+    if skipped > 0 {
+        let _ = write!(text, "\n   … {skipped} steps before that");
+    }
+    for (number, step) in steps.iter().enumerate().skip(skipped) {
+        let _ = write!(text, "\n{:>4}. {step}", number + 1);
+    }
+    text
+}
+
+/// Says something on standard error.
+pub(super) fn say(text: &str) {
+    // There is nobody to be told that nobody could be told.
+    let _written = io::stderr().write_all(format!("{text}\n").as_bytes());
+}
