@@ -56,7 +56,7 @@ impl Schedule {
     }
 }
 
-/// The generator SplitMix64 of Steele, Lea and Flood (OOPSLA 2014): the same numbers on every
+/// The generator `SplitMix64` of Steele, Lea and Flood (OOPSLA 2014): the same numbers on every
 /// machine, whatever the versions of the libraries.
 #[derive(Debug)]
 struct SplitMix(u64);

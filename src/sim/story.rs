@@ -18,6 +18,8 @@ pub(super) struct Story {
     /// Whether steps are kept. They are needed only where somebody reads them.
     recording: bool,
     steps: Vec<Step>,
+    /// The body of the outermost group.
+    main: Option<u64>,
     /// The numbers of tasks in this run. Their ids are those of the process.
     numbers: HashMap<u64, usize>,
     groups: Vec<Opened>,
@@ -67,8 +69,18 @@ enum What {
 /// A task, as a test run names it.
 #[derive(Clone, Debug)]
 struct Who {
-    number: usize,
+    role: Role,
     task: TaskInfo,
+}
+
+/// What a task is to a test run.
+#[derive(Clone, Copy, Debug)]
+enum Role {
+    /// The body of the outermost group.
+    Main,
+    Body,
+    /// A child, by its number in the order of spawns.
+    Task(usize),
 }
 
 /// Something that a run has left behind.
@@ -97,12 +109,12 @@ impl Story {
     }
 
     fn number(&mut self, id: u64) -> usize {
-        let next = self.numbers.len();
+        let next = self.numbers.len() + 1;
         *self.numbers.entry(id).or_insert(next)
     }
 
     pub(super) fn opened(&mut self, group: &Arc<dyn Staged>, body: &TaskInfo) {
-        self.number(body.id());
+        self.main.get_or_insert(body.id());
         // Groups come and go; those that are gone are forgotten when there are many.
         if self.groups.len() == self.groups.capacity() {
             self.groups.retain(|opened| opened.group.strong_count() > 0);
@@ -135,10 +147,15 @@ impl Story {
             None => drop(self.bodies.insert(task.id(), marks)),
         }
         if self.recording {
-            let who = Who {
-                number: self.number(task.id()),
-                task: task.clone(),
+            let role = if self.main == Some(task.id()) {
+                Role::Main
+            } else if task.is_body() {
+                Role::Body
+            } else {
+                Role::Task(self.number(task.id()))
             };
+            let task = task.clone();
+            let who = Who { role, task };
             let what = What::Task(who, event);
             self.steps.push(Step { at, what });
         }
@@ -379,12 +396,12 @@ impl fmt::Display for Step {
 impl fmt::Display for Who {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let place = place(self.task.location());
-        match (self.task.is_body(), self.task.name()) {
-            (false, Some(name)) => write!(f, "task {} {name:?} {place}", self.number),
-            (false, None) => write!(f, "task {} {place}", self.number),
-            (true, _) if self.number == 0 => write!(f, "main {place}"),
-            (true, Some(name)) => write!(f, "the body of {name:?} {place}"),
-            (true, None) => write!(f, "the body of the group {place}"),
+        match (self.role, self.task.name()) {
+            (Role::Main, _) => write!(f, "main {place}"),
+            (Role::Task(number), Some(name)) => write!(f, "task {number} {name:?} {place}"),
+            (Role::Task(number), None) => write!(f, "task {number} {place}"),
+            (Role::Body, Some(name)) => write!(f, "the body of {name:?} {place}"),
+            (Role::Body, None) => write!(f, "the body of the group {place}"),
         }
     }
 }

@@ -67,14 +67,15 @@ impl fmt::Display for Trouble {
 /// ```
 /// use headcount::{group, testing::Builder};
 ///
-/// let main = || group(async |g| {
-///     g.spawn_named("one", async { Ok(()) });
-///     g.spawn_named("two", async { Ok(()) });
-///     Ok(())
-/// });
-/// let (_, first) = Builder::new().seed(7).record(main());
-/// let (_, again) = Builder::new().seed(7).record(main());
-/// assert_eq!(first.to_string(), again.to_string());
+/// let record = || {
+///     let main = group(async |g| {
+///         g.spawn_named("one", async { Ok(()) });
+///         g.spawn_named("two", async { Ok(()) });
+///         Ok(())
+///     });
+///     Builder::new().seed(7).record(main).1.to_string()
+/// };
+/// assert_eq!(record(), record());
 /// ```
 #[derive(Clone, Debug)]
 pub struct Recording {

@@ -31,7 +31,9 @@ where
     S: Future<Output = ()>,
 {
     in_run(&scenario);
-    watched("outside of run", || futures_lite::future::block_on(scenario()));
+    watched("outside of run", || {
+        futures_lite::future::block_on(scenario())
+    });
 }
 
 /// Runs a scenario inside `run` only, with one worker thread and with several.
@@ -40,8 +42,12 @@ where
     F: Fn() -> S,
     S: Future<Output = ()>,
 {
-    watched("with one thread", || Runtime::builder().threads(1).run(scenario()));
-    watched("with four threads", || Runtime::builder().threads(4).run(scenario()));
+    watched("with one thread", || {
+        Runtime::builder().threads(1).run(scenario())
+    });
+    watched("with four threads", || {
+        Runtime::builder().threads(4).run(scenario())
+    });
 }
 
 /// Ends the process if something hangs: a hang is a failure, and says which test it was.
