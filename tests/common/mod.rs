@@ -1,15 +1,17 @@
 //! What the tests share: where scenarios are run, and how they are watched.
 #![allow(
     dead_code,
+    unreachable_pub,
     clippy::allow_attributes,
     reason = "every test file uses a part of this, each another one"
 )]
 
 use std::{
+    any::Any,
     future::Future,
     pin::Pin,
     sync::{
-        Arc, Mutex,
+        Arc, Mutex, Once,
         atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     task::{Context, Poll, Wake, Waker},
@@ -17,7 +19,7 @@ use std::{
     time::Duration,
 };
 
-use headcount::Runtime;
+use headcount::{Error, ErrorGroup, FailureKind, Runtime};
 
 /// Runs a scenario in every way that a program may run it: with one worker thread, with several, and
 /// outside of `run`, where parallel tasks go to the global pool. What is promised must hold in all.
@@ -115,6 +117,63 @@ impl Drop for Counted {
     }
 }
 
+/// Calls a function when it is dropped.
+pub struct OnDrop<F: FnOnce()>(Option<F>);
+
+impl<F: FnOnce()> OnDrop<F> {
+    pub fn new(f: F) -> Self {
+        Self(Some(f))
+    }
+}
+
+impl<F: FnOnce()> Drop for OnDrop<F> {
+    fn drop(&mut self) {
+        if let Some(f) = self.0.take() {
+            f();
+        }
+    }
+}
+
+/// What went wrong in a group and in those nested in it, in order: errors by their text, panics as
+/// `panic: ` and their message, nested groups as what went wrong in them.
+pub fn leaves_of(group: &ErrorGroup) -> Vec<String> {
+    let text = |kind: &FailureKind<Error>| match kind {
+        FailureKind::Error(error) => error.to_string(),
+        FailureKind::Panic(panic) => format!("panic: {}", panic.message().unwrap_or("no message")),
+    };
+    group.leaves().map(|failure| text(failure.kind())).collect()
+}
+
+/// The same in alphabetical order, for failures that come from several threads.
+pub fn sorted_leaves_of(group: &ErrorGroup) -> Vec<String> {
+    let mut leaves = leaves_of(group);
+    leaves.sort();
+    leaves
+}
+
+/// The message of a caught panic.
+pub fn panic_text(payload: &dyn Any) -> Option<&str> {
+    payload
+        .downcast_ref::<&'static str>()
+        .copied()
+        .or_else(|| payload.downcast_ref::<String>().map(String::as_str))
+}
+
+/// Keeps panics that say that they are "on purpose" out of the output of the tests.
+pub fn keep_quiet_about_purpose() {
+    static ONCE: Once = Once::new();
+
+    ONCE.call_once(|| {
+        let usual = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |info| {
+            let purpose = panic_text(info.payload()).is_some_and(|text| text.contains("on purpose"));
+            if !purpose {
+                usual(info);
+            }
+        }));
+    });
+}
+
 /// What happened, in order.
 #[derive(Clone, Default)]
 pub struct Log {
@@ -205,4 +264,9 @@ pub async fn let_others_run() {
     for _ in 0..10 {
         futures_lite::future::yield_now().await;
     }
+}
+
+/// A task or a body that never ends of its own accord.
+pub async fn for_ever() -> Result<(), Error> {
+    std::future::pending().await
 }
