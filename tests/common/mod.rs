@@ -166,7 +166,8 @@ pub fn keep_quiet_about_purpose() {
     ONCE.call_once(|| {
         let usual = std::panic::take_hook();
         std::panic::set_hook(Box::new(move |info| {
-            let purpose = panic_text(info.payload()).is_some_and(|text| text.contains("on purpose"));
+            let purpose =
+                panic_text(info.payload()).is_some_and(|text| text.contains("on purpose"));
             if !purpose {
                 usual(info);
             }
