@@ -350,7 +350,8 @@ fn a_failed_group_leaves_no_cycle_behind() {
         assert_eq!(Arc::strong_count(&handles), 1);
 
         // The handles are those of tasks that are gone; they hold nothing up either.
-        for task in std::mem::take(&mut *handles.lock().unwrap()) {
+        let tasks = std::mem::take(&mut *handles.lock().unwrap());
+        for task in tasks {
             assert_eq!(task.await, Err(Aborted::Cancelled));
         }
     });

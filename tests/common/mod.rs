@@ -3,6 +3,7 @@
     dead_code,
     unreachable_pub,
     clippy::allow_attributes,
+    clippy::print_stderr,
     reason = "every test file uses a part of this, each another one"
 )]
 
@@ -20,6 +21,9 @@ use std::{
 };
 
 use headcount::{Error, ErrorGroup, FailureKind, Runtime};
+
+/// Why the locks of this module are never poisoned.
+const UNPOISONED: &str = "nothing panics while it holds a lock";
 
 /// Runs a scenario in every way that a program may run it: with one worker thread, with several, and
 /// outside of `run`, where parallel tasks go to the global pool. What is promised must hold in all.
@@ -183,11 +187,11 @@ pub struct Log {
 
 impl Log {
     pub fn say(&self, entry: impl Into<String>) {
-        self.entries.lock().unwrap().push(entry.into());
+        self.entries.lock().expect(UNPOISONED).push(entry.into());
     }
 
     pub fn entries(&self) -> Vec<String> {
-        self.entries.lock().unwrap().clone()
+        self.entries.lock().expect(UNPOISONED).clone()
     }
 
     pub fn has(&self, entry: &str) -> bool {
@@ -205,7 +209,7 @@ pub struct Gate {
 impl Gate {
     pub fn open(&self) {
         let wakers = {
-            let mut state = self.state.lock().unwrap();
+            let mut state = self.state.lock().expect(UNPOISONED);
             state.0 = true;
             std::mem::take(&mut state.1)
         };
@@ -215,14 +219,14 @@ impl Gate {
     }
 
     pub fn is_open(&self) -> bool {
-        self.state.lock().unwrap().0
+        self.state.lock().expect(UNPOISONED).0
     }
 
     pub fn wait(&self) -> impl Future<Output = ()> + Send + use<> {
         let gate = self.clone();
         std::future::poll_fn(move |cx| {
             let waker = cx.waker().clone();
-            let mut state = gate.state.lock().unwrap();
+            let mut state = gate.state.lock().expect(UNPOISONED);
             if state.0 {
                 return Poll::Ready(());
             }
