@@ -26,12 +26,24 @@ use headcount::{Error, ErrorGroup, FailureKind, Runtime};
 const UNPOISONED: &str = "nothing panics while it holds a lock";
 
 /// Runs a scenario in every way that a program may run it: with one worker thread, with several, and
-/// outside of `run`, where parallel tasks go to the global pool. What is promised must hold in all.
+/// outside of `run`, where parallel tasks go to the global pool; and with the feature `testing` under
+/// many seeded schedules, as many as `HEADCOUNT_SEEDS` says. What is promised must hold in all.
 ///
 /// A scenario asserts what it expects. It must not block its thread, must not depend on the wall
-/// clock, and must take all of its time from the crate, so that it can also be run under a clock and
-/// a scheduler made for tests.
+/// clock, and must take all of its time from the crate.
 pub fn everywhere<F, S>(scenario: F)
+where
+    F: Fn() -> S,
+    S: Future<Output = ()>,
+{
+    on_threads(&scenario);
+    #[cfg(feature = "testing")]
+    under_seeds(&scenario);
+}
+
+/// Runs a scenario in every way in which threads are real: one that a test run cannot have under
+/// control, because it uses threads, wakers or timers of its own.
+pub fn on_threads<F, S>(scenario: F)
 where
     F: Fn() -> S,
     S: Future<Output = ()>,
@@ -54,6 +66,21 @@ where
     watched("with four threads", || {
         Runtime::builder().threads(4).run(scenario())
     });
+}
+
+/// Runs a scenario under many seeded schedules, in virtual time.
+#[cfg(feature = "testing")]
+pub fn under_seeds<F, S>(scenario: F)
+where
+    F: Fn() -> S,
+    S: Future<Output = ()>,
+{
+    const SEEDS: u64 = 1_000;
+
+    let seeds = std::env::var("HEADCOUNT_SEEDS").map_or(SEEDS, |seeds| {
+        seeds.parse().expect("HEADCOUNT_SEEDS must be a number")
+    });
+    headcount::testing::Builder::new().explore_here(seeds, scenario);
 }
 
 /// Ends the process if something hangs: a hang is a failure, and says which test it was.
