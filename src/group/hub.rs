@@ -670,6 +670,11 @@ impl Hub {
 
     /// Cancels the group and everything in it.
     pub(super) fn cancel(self: &Arc<Self>, cause: Cause) {
+        // What fails while the group is being cancelled from further out is not why it was.
+        let cause = match cause {
+            Cause::Failure if self.node.is_enclosed() => Cause::Enclosing,
+            cause => cause,
+        };
         self.as_node().cancel(cause);
     }
 
