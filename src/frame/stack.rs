@@ -31,8 +31,8 @@ pub(super) struct Level {
     pub(super) deadline: Option<Instant>,
     /// Set where a member of a group begins: a task, or the body of the group.
     pub(super) member: Option<Member>,
-    /// Whether this is the root of a parallel task: the frames further down on the stack happen to
-    /// poll it, they are not above it.
+    /// Whether this is the root of a task: the frames further down on the stack happen to poll it,
+    /// they are not above it.
     pub(super) detached: bool,
 }
 
@@ -404,9 +404,9 @@ impl Seat {
 
     /// Runs a child once. True if it is done and gone.
     ///
-    /// A `detached` child has nothing to do with the frames that are on the stack now. `child` must
-    /// not panic.
-    pub(crate) fn run(&mut self, task: TaskInfo, detached: bool, child: impl FnOnce()) -> bool {
+    /// The frames that are on the stack now are not above the child, not even above one that borrows:
+    /// what is above any child is its group. `child` must not panic.
+    pub(crate) fn run(&mut self, task: TaskInfo, child: impl FnOnce()) -> bool {
         let Some(home) = self.home.take() else {
             return false;
         };
@@ -422,7 +422,7 @@ impl Seat {
                 saw_aborted: false,
                 waker: 0,
             }),
-            detached,
+            detached: true,
         };
         if push(level).is_err() {
             return false;

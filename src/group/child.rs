@@ -76,7 +76,7 @@ pub(super) fn run_ready(hub: &Arc<Hub>, budget: &mut Budget) {
 fn run_once(seat: &mut Seat, runnable: Runnable) -> bool {
     let task = runnable.metadata().task.clone();
     // The child captures its own panics. What is caught here comes from dropping its result.
-    seat.run(task, true, || match catch(|| runnable.run()) {
+    seat.run(task, || match catch(|| runnable.run()) {
         Ok(_woken_meanwhile) => {}
         Err(panic) => frame::report_panic(panic),
     })

@@ -74,8 +74,9 @@ struct Place {
 struct State {
     /// The parallel children that are ready, in the order in which they became so.
     queue: VecDeque<Runnable>,
-    /// The slots of the borrowing children that are ready.
-    woken: VecDeque<usize>,
+    /// The borrowing children that are ready, by slot and id. A slot is used again, and a waker may
+    /// be woken after its child is gone.
+    woken: VecDeque<(usize, u64)>,
     /// Slots of borrowing children that have ended, to be used again.
     free_slots: Vec<usize>,
     /// The number of slots there have ever been.
@@ -201,8 +202,8 @@ impl State {
     /// Puts a child that is ready where it will be run.
     fn start(&mut self, child: Queued, runners: Runners) -> Then {
         match child {
-            Queued::Local(slot, _) => {
-                self.woken.push_back(slot);
+            Queued::Local(slot, id) => {
+                self.woken.push_back((slot, id));
                 self.wake_owner()
             }
             Queued::Parallel(runnable) => {
@@ -438,9 +439,9 @@ impl Hub {
     }
 
     /// A borrowing child was woken.
-    pub(super) fn wake_local(self: &Arc<Self>, slot: usize) {
+    pub(super) fn wake_local(self: &Arc<Self>, slot: usize, id: u64) {
         self.change(|state| {
-            state.woken.push_back(slot);
+            state.woken.push_back((slot, id));
             ((), state.wake_owner())
         });
     }
@@ -467,7 +468,11 @@ impl Hub {
     }
 
     /// Counts a borrowing child off that has left its slot, and takes the next one that is ready.
-    pub(super) fn next_local(self: &Arc<Self>, gone: Option<usize>, more: bool) -> Option<usize> {
+    pub(super) fn next_local(
+        self: &Arc<Self>,
+        gone: Option<usize>,
+        more: bool,
+    ) -> Option<(usize, u64)> {
         let runners = self.runners();
         self.change(|state| {
             let then = match gone {

@@ -174,7 +174,7 @@ pub(super) struct Locals<'env> {
 struct Slot<'env> {
     /// `None` while the slot is free, or the child is being polled.
     child: Option<(TaskInfo, BoxChild<'env>)>,
-    /// Kept for the next child in this slot: a wake-up too many does no harm.
+    /// Used again for the next child in this slot, unless somebody has kept it.
     waker: Arc<LocalWaker>,
 }
 
@@ -193,20 +193,24 @@ impl<'env> Locals<'env> {
         let mut left = self.hub.locals_ready().min(most);
         let mut seat = Seat::new(self.hub.as_home());
         let mut gone = None;
-        while let Some(slot) = self.hub.next_local(gone.take(), left > 0) {
+        while let Some((slot, id)) = self.hub.next_local(gone.take(), left > 0) {
             left -= 1;
             self.take_in();
-            if self.run(&mut seat, slot) {
+            if self.run(&mut seat, slot, id) {
                 gone = Some(slot);
             }
         }
     }
 
-    /// Polls the child in a slot. True if it is gone.
-    fn run(&mut self, seat: &mut Seat, slot: usize) -> bool {
+    /// Polls the child in a slot, if it still is this one: the next one there may have to wait for
+    /// its turn. True if it is gone.
+    fn run(&mut self, seat: &mut Seat, slot: usize, id: u64) -> bool {
         let Some(place) = self.slots.get_mut(slot) else {
             return false;
         };
+        if place.waker.id != id {
+            return false;
+        }
         let Some((task, mut child)) = place.child.take() else {
             return false;
         };
@@ -216,7 +220,7 @@ impl<'env> Locals<'env> {
         let waker = Waker::from(waker);
         let mut gone = false;
         let mut cx = Context::from_waker(&waker);
-        let finished = seat.run(task.clone(), false, || {
+        let finished = seat.run(task.clone(), || {
             gone = !matches!(catch(|| child.as_mut().poll(&mut cx)), Ok(Poll::Pending));
         });
         if gone || finished {
@@ -234,10 +238,15 @@ impl<'env> Locals<'env> {
         let newcomers = mem::take(&mut *self.entrance.lock());
         for Newcomer { slot, task, child } in newcomers {
             while self.slots.len() <= slot {
-                let waker = LocalWaker::new(&self.hub, self.slots.len());
+                let waker = LocalWaker::new(&self.hub, self.slots.len(), 0);
                 self.slots.push(Slot { child: None, waker });
             }
-            self.slots[slot].child = Some((task, child));
+            let place = &mut self.slots[slot];
+            match Arc::get_mut(&mut place.waker) {
+                Some(waker) => (waker.id, *waker.woken.get_mut()) = (task.id(), false),
+                None => place.waker = LocalWaker::new(&self.hub, slot, task.id()),
+            }
+            place.child = Some((task, child));
         }
     }
 
@@ -254,7 +263,7 @@ impl<'env> Locals<'env> {
                 return;
             }
             for (slot, (task, child)) in children {
-                seat.run(task, false, || {
+                seat.run(task, || {
                     if let Err(panic) = catch(|| drop(child)) {
                         frame::report_panic(panic);
                     }
@@ -270,15 +279,18 @@ impl<'env> Locals<'env> {
 struct LocalWaker {
     hub: Arc<Hub>,
     slot: usize,
+    /// The child; 0 is nobody.
+    id: u64,
     /// Whether it is among those that are ready already.
     woken: AtomicBool,
 }
 
 impl LocalWaker {
-    fn new(hub: &Arc<Hub>, slot: usize) -> Arc<Self> {
+    fn new(hub: &Arc<Hub>, slot: usize, id: u64) -> Arc<Self> {
         Arc::new(Self {
             hub: Arc::clone(hub),
             slot,
+            id,
             woken: AtomicBool::new(false),
         })
     }
@@ -291,7 +303,7 @@ impl Wake for LocalWaker {
 
     fn wake_by_ref(self: &Arc<Self>) {
         if !self.woken.swap(true, Ordering::SeqCst) {
-            self.hub.wake_local(self.slot);
+            self.hub.wake_local(self.slot, self.id);
         }
     }
 }
