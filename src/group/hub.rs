@@ -24,7 +24,7 @@ use super::{
     policy::Policy,
 };
 use crate::{
-    error::{Cause, Panic, RawFailure, TaskInfo},
+    error::{Cause, Panic, RawFailure, TaskInfo, catch},
     frame::{self, Home, Node, NodeState, Refused, Role},
     lock::Mutex,
     pool::{self, Pool, Watched},
@@ -663,6 +663,17 @@ impl Hub {
         true
     }
 
+    /// The owner is dropped and waits for nothing any more.
+    ///
+    /// Its waker must not be kept by those who keep the group: tasks keep the groups that they are
+    /// in, and so a chain as long as groups are deep would hang on one of them.
+    pub(super) fn let_go(&self) {
+        let waker = self.state.lock().waker.take();
+        if let Err(panic) = catch(|| drop(waker)) {
+            frame::report_panic(panic);
+        }
+    }
+
     /// Takes the report.
     pub(super) fn take_failures(&self) -> Vec<RawFailure> {
         mem::take(&mut self.state.lock().failures)
@@ -813,6 +824,7 @@ impl Node for Hub {
 
     fn left_behind(self: Arc<Self>) {
         self.cancel(Cause::Dropped);
+        self.let_go();
         for failure in self.hand_up() {
             failure.unclaimed();
         }

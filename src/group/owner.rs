@@ -410,6 +410,7 @@ impl<F: Future> PinnedDrop for Owner<'_, F> {
     /// Hands the group up, if it is not done: what borrows is dropped here and now, the rest is
     /// cancelled and goes to the group further out. Nobody is waited for.
     fn drop(mut self: Pin<&mut Self>) {
+        self.hub.let_go();
         if self.stage == Stage::Closed {
             return;
         }
