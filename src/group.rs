@@ -317,7 +317,15 @@ impl<'env, E: Send + 'static> TaskGroup<'env, E> {
         }
         hub.tell_entered(&task);
         let slot = hub.take_slot();
-        let outcome = local::enter::<T, E, F>(&self.entrance, slot, task.clone(), future);
+        let entered = local::enter::<T, E, F>(&self.entrance, slot, task.clone(), future);
+        let outcome = match entered {
+            Ok(outcome) => outcome,
+            Err(future) => {
+                let ticket = spawner::dispose(hub, task, future);
+                hub.turn_away_local();
+                return Task::refused(ticket);
+            }
+        };
         hub.enter(Queued::Local(slot, task.id()));
         let ticket = Ticket {
             hub: Arc::clone(hub),

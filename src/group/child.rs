@@ -357,10 +357,9 @@ fn leave_for_good(anchor: &mut Anchor, asleep: bool) {
     frame::tell_gone();
 }
 
-#[pinned_drop]
-impl<F, E> PinnedDrop for Child<F, E> {
+impl<F, E> Child<F, E> {
     /// Drops a body that was never run to its end. async-task ends the process if that panics.
-    fn drop(self: Pin<&mut Self>) {
+    pub(super) fn clear(self: Pin<&mut Self>) {
         let mut this = self.project();
         if this.body.is_none() {
             return;
@@ -369,6 +368,13 @@ impl<F, E> PinnedDrop for Child<F, E> {
             frame::report_panic(panic);
         }
         frame::tell_gone();
+    }
+}
+
+#[pinned_drop]
+impl<F, E> PinnedDrop for Child<F, E> {
+    fn drop(self: Pin<&mut Self>) {
+        self.clear();
     }
 }
 

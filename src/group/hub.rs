@@ -81,6 +81,9 @@ struct State {
     free_slots: Vec<usize>,
     /// The number of slots there have ever been.
     slots: usize,
+    /// Set when the owner was left behind: its borrowing children are with it, wherever that is, and
+    /// are not counted any more.
+    locals_lost: bool,
     /// The body, or the finalizer that is being run, is ready.
     body_woken: bool,
     /// Something has happened that the owner is to look at.
@@ -188,6 +191,8 @@ pub(super) enum Turn {
     Wait,
     /// All members are gone.
     Joined,
+    /// The group has been handed up: its owner has been left behind.
+    Lost,
 }
 
 impl State {
@@ -196,7 +201,11 @@ impl State {
         self.free_slots.extend(slot);
         let next = self.limit.leave();
         let started = next.map(|child| self.start(child, runners));
-        self.count_off().and(started.unwrap_or_default())
+        let started = started.unwrap_or_default();
+        if slot.is_some() && self.locals_lost {
+            return started;
+        }
+        self.count_off().and(started)
     }
 
     /// Puts a child that is ready where it will be run.
@@ -297,6 +306,7 @@ impl Hub {
                 woken: VecDeque::new(),
                 free_slots: Vec::new(),
                 slots: 0,
+                locals_lost: false,
                 body_woken: true,
                 stirred: false,
                 owner: Owner::Waiting,
@@ -424,12 +434,40 @@ impl Hub {
     }
 
     /// Chooses the slot for a borrowing child.
-    pub(super) fn take_slot(&self) -> usize {
-        let mut state = self.state.lock();
-        state.free_slots.pop().unwrap_or_else(|| {
-            state.slots += 1;
-            state.slots - 1
+    pub(super) fn take_slot(self: &Arc<Self>) -> usize {
+        self.change(|state| {
+            let slot = state.free_slots.pop().unwrap_or_else(|| {
+                state.slots += 1;
+                state.slots - 1
+            });
+            let then = if state.locals_lost {
+                state.count_off()
+            } else {
+                Then::default()
+            };
+            (slot, then)
         })
+    }
+
+    /// Counts a borrowing child off that has a slot and did not enter.
+    pub(super) fn turn_away_local(self: &Arc<Self>) {
+        self.change(|state| {
+            let then = if state.locals_lost {
+                Then::default()
+            } else {
+                state.count_off()
+            };
+            ((), then)
+        });
+    }
+
+    /// Stops counting the borrowing children: nobody can reach them.
+    fn lose_locals(&self) {
+        let mut state = self.state.lock();
+        if state.owner != Owner::Gone && !state.locals_lost {
+            state.locals_lost = true;
+            state.live -= state.slots - state.free_slots.len();
+        }
     }
 
     /// A child that was woken goes into the queue.
@@ -521,7 +559,8 @@ impl Hub {
 
 // The owner.
 impl Hub {
-    /// The owner begins a poll. False if the group has been taken from it.
+    /// The owner begins a poll. False if the group has been handed up: the task that it was in has
+    /// ended without it.
     pub(super) fn begin_poll(&self, drives: bool) -> bool {
         let mut state = self.state.lock();
         if state.owner == Owner::Gone {
@@ -562,6 +601,9 @@ impl Hub {
     ) -> Turn {
         let runners = self.runners();
         self.change(|state| {
+            if state.owner == Owner::Gone {
+                return (Turn::Lost, Then::default());
+            }
             if body_done && state.live == 0 {
                 return (Turn::Joined, Then::default());
             }
@@ -699,6 +741,10 @@ impl Hub {
     ///
     /// Returns what nobody is there to be told of.
     pub(super) fn hand_up(self: &Arc<Self>) -> Vec<RawFailure> {
+        if self.state.lock().owner == Owner::Gone {
+            // It was left behind before, and is dropped only now.
+            return Vec::new();
+        }
         if !self.is_placed() {
             self.set_place(frame::enclosing_home());
         }
@@ -825,6 +871,7 @@ impl Node for Hub {
     fn left_behind(self: Arc<Self>) {
         self.cancel(Cause::Dropped);
         self.let_go();
+        self.lose_locals();
         for failure in self.hand_up() {
             failure.unclaimed();
         }

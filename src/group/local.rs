@@ -12,12 +12,12 @@ use std::{
     task::{Context, Poll, Wake, Waker, ready},
 };
 
-use pin_project::pin_project;
+use pin_project::{pin_project, pinned_drop};
 
 use super::{child::Child, hub::Hub};
 use crate::{
     error::{Aborted, TaskInfo, catch},
-    frame::{self, Seat},
+    frame::{self, Home, Seat},
     lock::Mutex,
 };
 
@@ -35,35 +35,63 @@ pub(crate) struct Newcomer<'env> {
 ///
 /// A child may hold the group that holds the child. So this has to be emptied when the group ends,
 /// or the two keep each other alive.
-pub(crate) type Entrance<'env> = Mutex<Vec<Newcomer<'env>>>;
+pub(crate) type Entrance<'env> = Mutex<Doorway<'env>>;
 
-/// Makes a borrowing child and puts it at the entrance.
+/// What is behind the lock of an [`Entrance`].
+#[derive(Default)]
+pub(crate) struct Doorway<'env> {
+    newcomers: Vec<Newcomer<'env>>,
+    /// Whether the group's future is gone: nobody will be taken in any more.
+    shut: bool,
+}
+
+/// Makes a borrowing child and puts it at the entrance; or gives its future back if there is nobody
+/// any more to take it in.
 pub(super) fn enter<'env, T, E, F>(
     entrance: &Entrance<'env>,
     slot: usize,
     task: TaskInfo,
     body: F,
-) -> Arc<Outcome<T>>
+) -> Result<Arc<Outcome<T>>, F>
 where
     T: Send + 'env,
     E: Send + 'static,
     F: Future<Output = Result<T, E>> + Send + 'env,
 {
     let outcome = Arc::new(Outcome::default());
+    let mut doorway = entrance.lock();
+    if doorway.shut {
+        return Err(body);
+    }
     let child = Box::pin(Reporting {
         child: Child::<F, E>::new(body),
         outcome: Arc::clone(&outcome),
+        settled: false,
     });
-    entrance.lock().push(Newcomer { slot, task, child });
-    outcome
+    doorway.newcomers.push(Newcomer { slot, task, child });
+    drop(doorway);
+    Ok(outcome)
 }
 
 /// A child that leaves its result where its handle finds it.
-#[pin_project]
+#[pin_project(PinnedDrop)]
 struct Reporting<F, T, E> {
     #[pin]
     child: Child<F, E>,
     outcome: Arc<Outcome<T>>,
+    settled: bool,
+}
+
+#[pinned_drop]
+impl<F, T, E> PinnedDrop for Reporting<F, T, E> {
+    /// Whoever awaits the handle of a child that is dropped where it stands must hear of it.
+    fn drop(self: Pin<&mut Self>) {
+        let mut this = self.project();
+        if !*this.settled {
+            this.child.as_mut().clear();
+            this.outcome.settle(Err(Aborted::Cancelled));
+        }
+    }
 }
 
 impl<F, T, E> Future for Reporting<F, T, E>
@@ -76,6 +104,7 @@ where
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let this = self.project();
         let result = ready!(this.child.poll(cx));
+        *this.settled = true;
         this.outcome.settle(result.map(|value| value.take()));
         Poll::Ready(())
     }
@@ -235,7 +264,7 @@ impl<'env> Locals<'env> {
 
     /// Gives the newcomers their slots.
     fn take_in(&mut self) {
-        let newcomers = mem::take(&mut *self.entrance.lock());
+        let newcomers = mem::take(&mut self.entrance.lock().newcomers);
         for Newcomer { slot, task, child } in newcomers {
             while self.slots.len() <= slot {
                 let waker = LocalWaker::new(&self.hub, self.slots.len(), 0);
@@ -260,14 +289,20 @@ impl<'env> Locals<'env> {
                 .filter_map(|(slot, place)| Some((slot, place.child.take()?)))
                 .collect();
             if children.is_empty() {
-                return;
+                let mut doorway = self.entrance.lock();
+                if doorway.newcomers.is_empty() {
+                    doorway.shut = true;
+                    return;
+                }
             }
             for (slot, (task, child)) in children {
+                let id = task.id();
                 seat.run(task, || {
                     if let Err(panic) = catch(|| drop(child)) {
                         frame::report_panic(panic);
                     }
                 });
+                drop(self.hub.forget(id));
                 let next = self.hub.next_local(Some(slot), false);
                 debug_assert!(next.is_none(), "nothing was asked for");
             }

@@ -113,7 +113,6 @@ where
     fn take_turns(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let inline = Inline::enter(self.hub.pool());
         if !self.hub.begin_poll(inline.is_some()) {
-            // The task that the group was opened in has ended without it.
             self.as_mut().clear();
             return Poll::Ready(());
         }
@@ -145,6 +144,10 @@ where
                     if self.as_mut().close() {
                         return Poll::Ready(());
                     }
+                }
+                Turn::Lost => {
+                    self.as_mut().clear();
+                    return Poll::Ready(());
                 }
             }
         }

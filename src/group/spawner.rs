@@ -194,10 +194,16 @@ where
 
 /// Drops the future of a task that was admitted to a group that has been cancelled.
 pub(super) fn turn_away<F>(hub: &Arc<Hub>, task: TaskInfo, future: F) -> Ticket {
+    let ticket = dispose(hub, task, future);
+    hub.turn_away();
+    ticket
+}
+
+/// Drops the future of a task that will not be run.
+pub(super) fn dispose<F>(hub: &Arc<Hub>, task: TaskInfo, future: F) -> Ticket {
     if let Err(panic) = catch(|| drop(future)) {
         hub.report_panic(task.clone(), panic);
     }
-    hub.turn_away();
     Ticket {
         hub: Arc::clone(hub),
         task,
