@@ -364,22 +364,27 @@ fn deliver(node: Arc<dyn Node>, flag: u8) {
 /// Tells what is still below a node that its task has ended.
 ///
 /// Frames that were dropped have left the tree by then. What is found here was forgotten, or moved
-/// out of the task. The roots of tasks are passed over: they end with their group.
+/// out of the task. The roots of tasks end with their group; one that was being started below such
+/// a frame has nobody left to wait for it, and is cancelled.
 pub(crate) fn abandon_below(node: &Arc<dyn Node>) {
-    let mut nodes = vec![Arc::clone(node)];
-    while let Some(node) = nodes.pop() {
+    let mut nodes = vec![(Arc::clone(node), false)];
+    while let Some((node, is_abandoned)) = nodes.pop() {
         let below: Vec<_> = {
             let links = node.state().links.lock();
             let below = links.below.iter().map(|(_, node)| node);
             below
-                .filter(|node| node.state().role != Role::Task)
+                .filter(|node| is_abandoned || node.state().role != Role::Task)
                 .map(Arc::clone)
                 .collect()
         };
         for node in below {
+            if node.state().role == Role::Task {
+                node.cancel(Cause::Dropped);
+                continue;
+            }
             node.unlink();
             Arc::clone(&node).left_behind();
-            nodes.push(node);
+            nodes.push((node, true));
         }
     }
 }

@@ -1,7 +1,6 @@
 //! Starting a task and waiting until it is ready.
 
 use std::{
-    any::Any,
     fmt,
     future::Future,
     marker::PhantomData,
@@ -20,7 +19,7 @@ use super::{
     task::Task,
 };
 use crate::{
-    error::{Cause, Panic, StartError, TaskInfo, catch, discard},
+    error::{Cause, FailureKind, RawFailure, StartError, TaskInfo, catch},
     frame::{self, Anchor, Node, Role},
     lock::Mutex,
 };
@@ -85,6 +84,8 @@ struct State<V> {
     stage: Stage<V>,
     /// Wakes the caller.
     waker: Option<Waker>,
+    /// Whether [`Ready`] was sent, in time or not.
+    sent: bool,
     /// Whether [`Ready`] was dropped without having been sent.
     given_up: bool,
 }
@@ -105,9 +106,8 @@ enum Stage<V> {
 
 /// How a task ended that was not ready yet.
 enum Fate {
-    /// With an error, of the type of the group.
-    Failed(Box<dyn Any + Send>),
-    Panicked(Panic),
+    /// With an error, of the type of the group, or a panic.
+    Failed(RawFailure),
     NotReady,
     Cancelled,
 }
@@ -120,9 +120,15 @@ impl<V> Exchange<V> {
             state: Mutex::new(State {
                 stage: Stage::Starting,
                 waker: None,
+                sent: false,
                 given_up: false,
             }),
         })
+    }
+
+    /// Whether [`Ready`] was dropped, perhaps before the task had a place in the tree.
+    fn is_given_up(&self) -> bool {
+        self.state.lock().given_up
     }
 
     /// Goes from one stage to another if the present one is the right one for it.
@@ -141,6 +147,7 @@ impl<V> Exchange<V> {
 
     /// The task is ready: moves it from the caller to its group.
     fn enter(&self, value: V) {
+        self.state.lock().sent = true;
         let node = self.node.get();
         if node.is_some_and(|node| node.state().is_cancelled()) {
             return;
@@ -164,8 +171,8 @@ impl<V> Exchange<V> {
     fn give_up(&self) {
         let is_starting = {
             let mut state = self.state.lock();
-            state.given_up = true;
-            matches!(state.stage, Stage::Starting)
+            state.given_up = !state.sent;
+            state.given_up && matches!(state.stage, Stage::Starting)
         };
         if is_starting {
             if let Some(node) = self.node.get() {
@@ -179,16 +186,19 @@ impl<V> Exchange<V> {
         matches!(self.state.lock().stage, Stage::Starting)
     }
 
-    /// The task has ended before it was ready, and is gone.
+    /// The task has ended before it was ready, and is gone. If the caller has left in this very
+    /// moment, its failure is one of the group.
     fn end(&self, fate: Fate) {
-        let given_up = self.state.lock().given_up;
-        let fate = match fate {
-            Fate::Cancelled if given_up => Fate::NotReady,
-            fate => fate,
-        };
         let is_starting = |stage: &Stage<V>| matches!(stage, Stage::Starting);
-        if let Err(unwanted) = self.advance(is_starting, Stage::Over(fate)) {
-            discard(unwanted);
+        if let Err(Stage::Over(unclaimed)) = self.advance(is_starting, Stage::Over(fate)) {
+            self.report(unclaimed);
+        }
+    }
+
+    /// Reports a failure that the caller does not take.
+    fn report(&self, fate: Fate) {
+        if let Fate::Failed(failure) = fate {
+            frame::report(self.hub.as_home(), failure);
         }
     }
 
@@ -209,19 +219,25 @@ impl<V> Exchange<V> {
     }
 
     /// The caller does not wait any more.
-    fn abandon(&self) {
-        let (before, was_starting) = {
+    fn abandon(&self, task: &Task<()>) {
+        let (before, waker) = {
             let mut state = self.state.lock();
-            let was_starting = matches!(state.stage, Stage::Starting);
             let before = mem::replace(&mut state.stage, Stage::Abandoned);
-            ((before, state.waker.take()), was_starting)
+            (before, state.waker.take())
         };
-        drop(before);
-        if was_starting {
-            if let Some(node) = self.node.get() {
-                node.cancel(Cause::Dropped);
+        match before {
+            Stage::Starting => {
+                if let Some(node) = self.node.get() {
+                    node.cancel(Cause::Dropped);
+                }
+                // It may still be waiting for its turn.
+                task.cancel();
             }
+            Stage::Over(fate) => self.report(fate),
+            Stage::Entered(value) => catch(|| drop(value)).unwrap_or_else(frame::rethrow),
+            Stage::Entering | Stage::Abandoned => {}
         }
+        catch(|| drop(waker)).unwrap_or_else(frame::rethrow);
     }
 }
 
@@ -230,6 +246,7 @@ impl<V> Exchange<V> {
 struct Starting<F, V> {
     #[pin]
     body: Option<F>,
+    info: TaskInfo,
     exchange: Arc<Exchange<V>>,
 }
 
@@ -254,24 +271,24 @@ where
         // Gone before the caller hears of it.
         let dropped = catch(|| this.body.set(None));
         if this.exchange.is_starting() {
+            let info = this.info.clone();
+            // The caller can be told of one failure; a second one is the group's.
             let fate = match (ended, dropped) {
-                (Err(panic), dropped) => {
-                    discard(dropped);
-                    Fate::Panicked(panic)
-                }
-                (Ok(result), Err(panic)) => {
-                    discard(result);
-                    Fate::Panicked(panic)
-                }
-                (Ok(Err(error)), Ok(())) => Fate::Failed(Box::new(error)),
                 (Ok(Ok(())), Ok(())) => Fate::NotReady,
+                (Ok(Ok(())), Err(panic)) => Fate::Failed(RawFailure::panic(info, panic)),
+                (ended, dropped) => {
+                    dropped.unwrap_or_else(frame::report_panic);
+                    Fate::Failed(match ended {
+                        Ok(Ok(())) => unreachable!("told apart above"),
+                        Ok(Err(error)) => RawFailure::error(info, error, false),
+                        Err(panic) => RawFailure::panic(info, panic),
+                    })
+                }
             };
             this.exchange.end(fate);
             return Poll::Ready(Ok(()));
         }
-        if let Err(second) = dropped {
-            frame::report_panic(second);
-        }
+        dropped.unwrap_or_else(frame::report_panic);
         match ended {
             Ok(result) => Poll::Ready(result),
             Err(panic) => panic.resume(),
@@ -286,12 +303,18 @@ impl<F, V> PinnedDrop for Starting<F, V> {
         if this.body.is_none() {
             return;
         }
+        // Looked at before: `Ready` may be dropped with the body.
+        let gone = if this.exchange.is_given_up() {
+            Fate::NotReady
+        } else {
+            Fate::Cancelled
+        };
         let dropped = catch(|| this.body.set(None));
         if this.exchange.is_starting() {
-            this.exchange
-                .end(dropped.map_or_else(Fate::Panicked, |()| Fate::Cancelled));
-        } else if let Err(panic) = dropped {
-            frame::report_panic(panic);
+            let failed = |panic| Fate::Failed(RawFailure::panic(this.info.clone(), panic));
+            this.exchange.end(dropped.map_or_else(failed, |()| gone));
+        } else {
+            dropped.unwrap_or_else(frame::report_panic);
         }
     }
 }
@@ -341,6 +364,8 @@ pub struct StartTask<V, F, E> {
     /// What is to be run, until it is.
     body: Option<F>,
     task: Option<Task<()>>,
+    /// Set once there is nothing to return any more.
+    is_left: bool,
     anchor: Anchor,
     error: PhantomData<fn() -> E>,
 }
@@ -361,6 +386,7 @@ where
             info,
             body: Some(make(ready)),
             task: None,
+            is_left: false,
             anchor: Anchor::new(Role::Finalizer),
             error: PhantomData,
         }
@@ -378,11 +404,15 @@ where
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
         this.anchor.settle();
+        if *this.is_left {
+            return leave(this.anchor, cx);
+        }
         if let Some(body) = this.body.take() {
             if frame::cancelled() {
                 // What has been cancelled does not begin anything.
-                discard(body);
-                return this.anchor.leave_it(cx);
+                *this.is_left = true;
+                catch(|| drop(body)).unwrap_or_else(frame::report_panic);
+                return leave(this.anchor, cx);
             }
             match begin(this.exchange, this.info, this.anchor, body) {
                 Some(task) => *this.task = Some(task),
@@ -392,10 +422,18 @@ where
         match this.exchange.poll(cx.waker().clone()) {
             Poll::Pending => {
                 this.anchor.protect();
+                this.anchor.watch(cx.waker());
+                if let (true, Some(task)) = (this.anchor.is_enclosed(), &this.task) {
+                    // It may still be waiting for its turn.
+                    if this.exchange.is_starting() {
+                        task.cancel();
+                    }
+                }
                 Poll::Pending
             }
             Poll::Ready(Ok(value)) => {
                 this.anchor.leave();
+                *this.is_left = true;
                 let task = this.task.take();
                 Poll::Ready(Ok((
                     value,
@@ -404,13 +442,24 @@ where
             }
             Poll::Ready(Err(fate)) => {
                 this.anchor.unprotect();
+                *this.is_left = true;
+                *this.task = None;
                 match into_error(fate) {
-                    // The scope that this call is in was cancelled, and absorbs it.
-                    StartError::Cancelled if frame::due() => this.anchor.leave_it(cx),
+                    StartError::Cancelled => leave(this.anchor, cx),
                     error => Poll::Ready(Err(error)),
                 }
             }
         }
+    }
+}
+
+/// The end of a start that was cancelled: the scope around it that was cancelled absorbs it, if
+/// there is one.
+fn leave<T, E>(anchor: &mut Anchor, cx: &mut Context<'_>) -> Poll<Result<T, StartError<E>>> {
+    if frame::due() {
+        anchor.leave_it(cx)
+    } else {
+        Poll::Ready(Err(StartError::Cancelled))
     }
 }
 
@@ -430,14 +479,18 @@ where
 {
     let hub = &exchange.hub;
     if hub.is_cancelled() || !hub.admit() {
-        discard(body);
+        catch(|| drop(body)).unwrap_or_else(frame::report_panic);
         return None;
     }
     let node = frame::new_node(Role::Task);
     node.link(anchor.link());
     exchange.node.get_or_init(|| Arc::clone(&node));
+    if exchange.is_given_up() {
+        node.cancel(Cause::Requested(None));
+    }
     let body = Starting {
         body: Some(body),
+        info: info.clone(),
         exchange: Arc::clone(exchange),
     };
     let child = Child::<_, E>::with_node(body, node);
@@ -449,11 +502,11 @@ where
 
 fn into_error<E: 'static>(fate: Fate) -> StartError<E> {
     match fate {
-        Fate::Failed(error) => match error.downcast() {
-            Ok(error) => StartError::Failed(*error),
+        Fate::Failed(failure) => match failure.downcast() {
+            Ok(FailureKind::Error(error)) => StartError::Failed(error),
+            Ok(FailureKind::Panic(panic)) => StartError::Panicked(panic),
             Err(_) => unreachable!("a task fails with the error type of its group"),
         },
-        Fate::Panicked(panic) => StartError::Panicked(panic),
         Fate::NotReady => StartError::NotReady,
         Fate::Cancelled => StartError::Cancelled,
     }
@@ -464,8 +517,8 @@ impl<V, F, E> PinnedDrop for StartTask<V, F, E> {
     /// Leaves the task to its group, cancelled if it is not ready yet.
     fn drop(self: Pin<&mut Self>) {
         let this = self.project();
-        if this.task.is_some() {
-            this.exchange.abandon();
+        if let Some(task) = this.task {
+            this.exchange.abandon(task);
         }
     }
 }
