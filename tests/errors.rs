@@ -601,9 +601,16 @@ fn errors_keep_the_type_of_the_group() {
             .await
             .unwrap_err();
         let errors: Vec<_> = failed.iter().map(|f| f.error().unwrap()).collect();
-        assert_eq!(errors, [&Refused::Password(3)], "the echo is left out");
+        assert_eq!(errors[0], &Refused::Password(3));
+        // The body may have seen that the task failed before it was interrupted. An `Aborted` that
+        // the program has made something else of is an error like any other.
+        let rest = &errors[1..];
+        assert!(
+            rest.is_empty() || rest == [&Refused::Aborted(Aborted::Failed)],
+            "{rest:?}"
+        );
         let failed = failed.map_errors(|e| Error::from(format!("{e:?}")));
-        assert_eq!(leaves_of(&failed), ["Password(3)"]);
+        assert_eq!(leaves_of(&failed)[0], "Password(3)");
     });
 }
 

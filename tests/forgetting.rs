@@ -11,7 +11,7 @@ use std::{
     time::Duration,
 };
 
-use common::{Census, Gate, Log, everywhere, in_run, let_others_run, poll_once};
+use common::{Census, Gate, Log, in_run, let_others_run, on_threads, poll_once};
 use headcount::{
     Aborted, CancelScope, Error, ErrorGroup, Ready, Task, bracket, cancelled, checkpoint, finally,
     group, interval, shield, sleep, timeout,
@@ -60,7 +60,7 @@ fn a_group_forgotten_in_main_is_cancelled_and_joined_by_run() {
 
 #[test]
 fn a_group_forgotten_in_a_body_is_cancelled_and_joined_by_the_group_around_it() {
-    everywhere(|| async {
+    on_threads(|| async {
         let census = Census::default();
         let joined = group(async |_g| {
             forget_after_one_poll(waiting_group(&census)).await;
@@ -74,7 +74,7 @@ fn a_group_forgotten_in_a_body_is_cancelled_and_joined_by_the_group_around_it() 
 
 #[test]
 fn a_group_forgotten_in_a_child_is_cancelled_and_joined_by_the_group_around_it() {
-    everywhere(|| async {
+    on_threads(|| async {
         let census = Census::default();
         let log = Log::default();
         let joined = group(async |g| {
@@ -106,7 +106,7 @@ fn a_group_forgotten_in_a_child_is_cancelled_and_joined_by_the_group_around_it()
 
 #[test]
 fn a_start_that_is_forgotten_is_cancelled_with_its_caller() {
-    everywhere(|| async {
+    on_threads(|| async {
         let census = Census::default();
         let joined = group(async |g| {
             let counted = census.enter();
@@ -125,7 +125,7 @@ fn a_start_that_is_forgotten_is_cancelled_with_its_caller() {
 
 #[test]
 fn no_forgotten_future_keeps_anybody_waiting() {
-    everywhere(|| async {
+    on_threads(|| async {
         let joined = group(async |g| {
             g.spawn(async {
                 forget_after_one_poll(timeout(Duration::MAX, pending::<()>())).await;
@@ -162,7 +162,7 @@ fn no_forgotten_future_keeps_anybody_waiting() {
 /// A future can also leave its task alive: that is no reason to count it twice.
 #[test]
 fn a_group_that_is_moved_out_of_its_task_and_dropped_later_is_counted_once() {
-    everywhere(|| async {
+    on_threads(|| async {
         let gate = Gate::default();
         let (send, receive) = mpsc::channel::<Boxed<Result<(), ErrorGroup>>>();
         let joined = group(async |g| {
@@ -197,7 +197,7 @@ fn a_group_that_is_moved_out_of_its_task_and_dropped_later_is_counted_once() {
 
 #[test]
 fn a_group_that_is_moved_out_of_its_task_and_polled_later_says_that_it_was_cancelled() {
-    everywhere(|| async {
+    on_threads(|| async {
         let (send, receive) = mpsc::channel::<Boxed<Result<(), ErrorGroup>>>();
         let census = Census::default();
         let joined = group(async |g| {
@@ -225,13 +225,15 @@ fn a_group_that_is_moved_out_of_its_task_and_polled_later_says_that_it_was_cance
 /// A handle outlives the group, and must not wait for what will never come.
 #[test]
 fn the_handle_of_a_child_whose_group_was_dropped_says_that_it_was_cancelled() {
-    everywhere(|| async {
+    on_threads(|| async {
         let kept = Arc::new(Mutex::new(Vec::<Task<()>>::new()));
         let keep = Arc::clone(&kept);
         let mut dropped = Box::pin(group(async move |g| {
             let local = g.spawn_local(pending::<Result<(), Error>>());
             let parallel = g.spawn(pending::<Result<(), Error>>());
-            keep.lock().expect("nobody panics").extend([local, parallel]);
+            keep.lock()
+                .expect("nobody panics")
+                .extend([local, parallel]);
             pending::<Result<(), Error>>().await
         }));
         assert!(poll_once(dropped.as_mut()).is_pending());

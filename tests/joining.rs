@@ -12,7 +12,8 @@ use std::{
 };
 
 use common::{
-    Census, CountWakes, Gate, Log, OnDrop, everywhere, for_ever, let_others_run, watched,
+    Census, CountWakes, Gate, Log, OnDrop, everywhere, for_ever, let_others_run, on_threads,
+    watched,
 };
 use futures_lite::future::poll_once;
 use headcount::{Aborted, CancelScope, TaskGroup, finally, group, shield};
@@ -134,6 +135,7 @@ fn a_cancelled_join_waits_for_what_the_tasks_still_have_to_do() {
         }));
         while !begun.is_open() {
             assert!(poll_once(outcome.as_mut()).await.is_none());
+            let_others_run().await;
         }
         handle.cancel();
         stays_pending(outcome.as_mut(), "the cleanup of a task still waits").await;
@@ -173,6 +175,7 @@ fn a_second_cancellation_does_not_end_the_join() {
         }));
         while !begun.is_open() {
             assert!(poll_once(outcome.as_mut()).await.is_none());
+            let_others_run().await;
         }
         cancel_inner.cancel_with("first");
         cancel_inner.cancel_with("again");
@@ -211,7 +214,7 @@ fn a_repeated_cancellation_keeps_the_first_reason() {
 fn a_long_lived_group_forgets_tasks_that_have_ended() {
     const ROUNDS: usize = 2_000;
 
-    everywhere(|| async {
+    on_threads(|| async {
         let census = Census::default();
         group(async |g| {
             let (mut longest, mut most) = (0, 0);

@@ -12,7 +12,9 @@ use std::{
     thread,
 };
 
-use common::{Census, Gate, Log, OnDrop, everywhere, for_ever, let_others_run, sorted_leaves_of};
+use common::{
+    Census, Gate, Log, OnDrop, everywhere, for_ever, let_others_run, on_threads, sorted_leaves_of,
+};
 use futures_lite::future::poll_once;
 use headcount::{Aborted, CancelScope, Error, Policy, TaskGroup, finally, group};
 
@@ -356,7 +358,7 @@ fn a_destructor_of_the_last_task_may_still_spawn() {
 /// A foreign thread may spawn while the group is open, and is told when it is not any more.
 #[test]
 fn a_foreign_thread_spawns_through_a_spawner() {
-    everywhere(|| async {
+    on_threads(|| async {
         let count = Arc::new(AtomicUsize::new(0));
         let thread = group(async |g| {
             let (gate, spawner, count) = (Gate::default(), g.spawner(), Arc::clone(&count));

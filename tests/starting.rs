@@ -229,6 +229,7 @@ fn cancelling_a_start_cancels_the_task_and_nothing_else() {
             })));
             while !begun.is_open() {
                 assert!(poll_once(start.as_mut()).await.is_none());
+                let_others_run().await;
             }
             handle.cancel();
             stays_pending(start.as_mut(), "the task still cleans up").await;
@@ -305,6 +306,7 @@ fn dropping_a_start_leaves_the_cancelled_task_to_the_group() {
                 }));
                 while !begun.is_open() {
                     assert!(poll_once(start.as_mut()).await.is_none());
+                    let_others_run().await;
                 }
             }
             assert!(!g.is_cancelled());
@@ -361,7 +363,8 @@ fn a_group_kept_open_by_a_start_that_fails_is_unharmed() {
         let stash = RefCell::new(None);
         let mut target = pin!(group(async |g| {
             let at = gate.clone();
-            *stash.borrow_mut() = Some(g.start(|_ready: Ready<u16>| async move {
+            *stash.borrow_mut() = Some(g.start(|ready: Ready<u16>| async move {
+                let _never_sent = ready;
                 at.wait().await;
                 Err("it fails".into())
             }));

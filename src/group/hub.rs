@@ -847,17 +847,17 @@ impl Node for Hub {
     fn stir(self: Arc<Self>) {
         let runners = self.runners();
         let cancelled = self.node.is_cancelled();
-        let wakers: Vec<_> = self.change(|state| {
+        let mut wakers: Vec<_> = self.change(|state| {
             state.stirred = true;
             let mut then = state.wake_owner();
-            let sleepers = state.sleepers.values_mut();
+            let sleepers = state.sleepers.iter_mut();
             if !cancelled {
                 // A deadline was moved. These wakers are this crate's own: cloning them under the
                 // lock is harmless.
-                let wakers = sleepers.filter_map(|sleeper| sleeper.waker.clone());
+                let wakers = sleepers.filter_map(|(id, it)| Some((*id, it.waker.clone()?)));
                 return (wakers.collect(), then);
             }
-            let wakers = sleepers.filter_map(|sleeper| sleeper.waker.take());
+            let wakers = sleepers.filter_map(|(id, it)| Some((*id, it.waker.take()?)));
             let wakers = wakers.collect();
             state.sleepers.retain(|_, sleeper| sleeper.marked);
             for child in state.limit.flush() {
@@ -865,7 +865,11 @@ impl Node for Hub {
             }
             (wakers, then)
         });
-        frame::wake(wakers);
+        if runners == Runners::Stage {
+            // The order must be the same in each run.
+            wakers.sort_unstable_by_key(|(id, _)| *id);
+        }
+        frame::wake(wakers.into_iter().map(|(_, waker)| waker));
     }
 
     fn left_behind(self: Arc<Self>) {

@@ -264,7 +264,14 @@ where
             return Poll::Pending;
         };
         let ended = match catch(|| body.poll(cx)) {
-            Ok(Poll::Pending) => return Poll::Pending,
+            Ok(Poll::Pending) => {
+                // Dropped before the first poll, when there was nothing to be cancelled. How the
+                // task ends by itself says more, so it was polled once.
+                if this.exchange.is_given_up() {
+                    this.exchange.give_up();
+                }
+                return Poll::Pending;
+            }
             Ok(Poll::Ready(result)) => Ok(result),
             Err(panic) => Err(panic),
         };
@@ -485,9 +492,6 @@ where
     let node = frame::new_node(Role::Task);
     node.link(anchor.link());
     exchange.node.get_or_init(|| Arc::clone(&node));
-    if exchange.is_given_up() {
-        node.cancel(Cause::Requested(None));
-    }
     let body = Starting {
         body: Some(body),
         info: info.clone(),
