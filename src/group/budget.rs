@@ -23,10 +23,6 @@ const LONG_POLL: Duration = Duration::from_nanos(500);
 /// So much work has to be left for a call for help to pay: waking a thread costs about 5 µs.
 const WORTH_HELP: Duration = Duration::from_micros(10);
 
-/// So often the body and the borrowing children are polled at most in one poll of the owner. They may
-/// keep themselves ready, and the owner's own task may have other things to do.
-const MOST_ROUNDS: u32 = 64;
-
 /// The time that a runner has for one go.
 pub(super) struct Budget {
     /// When it began, once there was more to run than one child.
@@ -35,8 +31,6 @@ pub(super) struct Budget {
     last: Option<(Instant, u32)>,
     /// How many children have been run.
     run: u32,
-    /// How many rounds the owner has made.
-    rounds: u32,
     spent: bool,
     endless: bool,
 }
@@ -47,7 +41,6 @@ impl Budget {
             start: None,
             last: None,
             run: 0,
-            rounds: 0,
             spent: false,
             endless: false,
         }
@@ -63,18 +56,6 @@ impl Budget {
 
     pub(super) fn is_left(&self) -> bool {
         self.endless || !self.spent
-    }
-
-    /// The owner begins another round.
-    ///
-    /// What its children have woken is worth another one, and nearly always there is one or two.
-    pub(super) fn begin_round(&mut self) {
-        self.rounds += 1;
-        if self.rounds > 2 {
-            let now = clock::real_time();
-            let start = *self.start.get_or_insert(now);
-            self.spent |= self.rounds >= MOST_ROUNDS || now - start >= SLICE;
-        }
     }
 
     /// A child is about to be run, and so many more are ready.

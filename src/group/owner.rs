@@ -124,7 +124,6 @@ where
         let mut budget = Budget::new();
         let mut waker = None;
         loop {
-            budget.begin_round();
             match &sim {
                 None => self
                     .as_mut()
