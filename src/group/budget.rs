@@ -58,9 +58,26 @@ impl Budget {
         self.endless || !self.spent
     }
 
-    /// A child is about to be run, and so many more are ready.
+    /// The owner looks once more at all that is ready.
+    ///
+    /// What keeps itself ready, the body or a child that borrows, must not keep the owner from its
+    /// neighbours for ever.
+    pub(super) fn turn(&mut self) {
+        self.begin(0);
+        self.run += 1;
+        if let Some((_, run_before)) = self.last {
+            if self.run - run_before >= LOOK {
+                let now = clock::real_time();
+                self.last = Some((now, self.run));
+                self.spent = self.start.is_some_and(|start| now - start >= SLICE);
+            }
+        }
+    }
+
+    /// A child is about to be run, and so many more are ready. One that is alone is not worth a look
+    /// at the clock, unless it comes back again and again.
     pub(super) fn begin(&mut self, ready: usize) {
-        if self.last.is_none() && ready > 0 {
+        if self.last.is_none() && (ready > 0 || self.run >= LOOK) {
             let now = clock::real_time();
             self.start.get_or_insert(now);
             self.last = Some((now, self.run));

@@ -823,6 +823,23 @@ impl Hub {
             ((), then)
         });
     }
+
+    /// Has the owner help if all helpers there can be are stuck, perhaps in a child that blocks its
+    /// thread until another one has run.
+    fn call_owner(self: &Arc<Self>) {
+        let Some(threads) = self.pool().map(|pool| pool.threads()) else {
+            return;
+        };
+        self.change(|state| {
+            let needed = state.helpers >= threads && !state.queue.is_empty();
+            let then = if needed {
+                state.wake_owner()
+            } else {
+                Then::default()
+            };
+            ((), then)
+        });
+    }
 }
 
 impl Watched for Hub {
@@ -835,6 +852,7 @@ impl Watched for Hub {
         };
         if stuck {
             self.call_help();
+            self.call_owner();
         }
     }
 }

@@ -124,6 +124,7 @@ where
         let mut budget = Budget::new();
         let mut waker = None;
         loop {
+            budget.turn();
             match &sim {
                 None => self
                     .as_mut()

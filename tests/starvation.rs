@@ -1,0 +1,252 @@
+//! Nobody who is always ready keeps others from running, and nobody who waits burns the processor.
+
+mod common;
+
+use std::{
+    future::{Future, pending, poll_fn},
+    pin::pin,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+    task::Poll,
+    thread,
+    time::Duration,
+};
+
+use common::{Gate, everywhere, in_run, let_others_run, watched};
+use futures_lite::future::{block_on, yield_now, zip};
+use headcount::{
+    CancelScope, Error, Policy, Runtime, TaskGroup, finally, group, shield, sleep, timeout,
+};
+
+const MOMENT: Duration = Duration::from_millis(10);
+
+/// Yields for ever, without asking anybody.
+async fn for_ever<T>() -> T {
+    loop {
+        yield_now().await;
+    }
+}
+
+#[test]
+fn a_timeout_ends_a_body_that_only_yields() {
+    everywhere(|| async {
+        let late = timeout(
+            MOMENT,
+            group(async |_g| for_ever::<Result<(), Error>>().await),
+        );
+        assert!(late.await.is_err());
+    });
+}
+
+#[test]
+fn a_timeout_ends_children_that_only_yield() {
+    everywhere(|| async {
+        let late = timeout(
+            MOMENT,
+            group(async |g| {
+                g.spawn(for_ever::<Result<(), _>>());
+                g.spawn_local(for_ever::<Result<(), _>>());
+                pending::<Result<(), Error>>().await
+            }),
+        );
+        assert!(late.await.is_err());
+    });
+}
+
+#[test]
+fn a_child_that_only_yields_leaves_the_body_its_timer() {
+    for _ in 0..20 {
+        in_run(|| async {
+            let stop = Arc::new(AtomicBool::new(false));
+            let joined = group(async |g| {
+                let stopped = Arc::clone(&stop);
+                g.spawn(async move {
+                    while !stopped.load(Ordering::SeqCst) {
+                        yield_now().await;
+                    }
+                    Ok(())
+                });
+                sleep(Duration::from_millis(1)).await;
+                stop.store(true, Ordering::SeqCst);
+                Ok(())
+            });
+            assert!(joined.await.is_ok());
+        });
+    }
+}
+
+#[test]
+fn groups_that_only_yield_leave_other_groups_their_turns() {
+    everywhere(|| async {
+        let busy = group(async |g| {
+            for _ in 0..8 {
+                g.spawn(for_ever::<Result<(), _>>());
+            }
+            for_ever::<Result<(), Error>>().await
+        });
+        let modest = group(async |g| {
+            for _ in 0..100 {
+                g.spawn(async {
+                    yield_now().await;
+                    Ok(())
+                });
+                yield_now().await;
+            }
+            Ok(())
+        });
+        let scope = CancelScope::new();
+        let stop = scope.handle();
+        let (stopped, joined) = zip(scope.run(busy), async {
+            let joined = modest.await;
+            stop.cancel();
+            joined
+        })
+        .await;
+        assert!(stopped.is_err() && joined.is_ok());
+    });
+}
+
+/// Counts how often a future is polled.
+async fn counting<F: Future>(polls: &AtomicUsize, future: F) -> F::Output {
+    let mut future = pin!(future);
+    poll_fn(|cx| {
+        polls.fetch_add(1, Ordering::SeqCst);
+        future.as_mut().poll(cx)
+    })
+    .await
+}
+
+/// Law 5: waiting for a shield burns no processor time.
+#[test]
+fn what_waits_for_something_protected_is_not_polled_meanwhile() {
+    everywhere(|| async {
+        let polls = Arc::new(AtomicUsize::new(0));
+        let gate = Gate::default();
+        let scope = CancelScope::new();
+        let stop = scope.handle();
+        let outcome = scope.run(group(async |g| {
+            let (passed, counted) = (gate.wait(), Arc::clone(&polls));
+            g.spawn(counting_child(counted, passed));
+            g.spawn_local(async {
+                counting(&polls, shield(gate.wait())).await;
+                Ok(())
+            });
+            counting(&polls, finally(pending::<()>(), gate.wait())).await;
+            Ok::<_, Error>(())
+        }));
+        let (outcome, (before, after)) = zip(outcome, async {
+            let_others_run().await;
+            stop.cancel();
+            sleep(MOMENT).await;
+            // Each of them holds its cancellation off now.
+            let before = polls.load(Ordering::SeqCst);
+            sleep(3 * MOMENT).await;
+            let after = polls.load(Ordering::SeqCst);
+            gate.open();
+            (before, after)
+        })
+        .await;
+        assert!(outcome.is_err());
+        assert_eq!(before, after);
+        assert!(polls.load(Ordering::SeqCst) < 50);
+    });
+}
+
+async fn counting_child(
+    polls: Arc<AtomicUsize>,
+    passed: impl Future<Output = ()> + Send,
+) -> Result<(), Error> {
+    counting(&polls, shield(passed)).await;
+    Ok(())
+}
+
+/// The body is done, and a waker of it is still about.
+#[test]
+fn a_group_whose_body_woke_itself_as_it_returned_only_waits() {
+    everywhere(|| async {
+        let polls = AtomicUsize::new(0);
+        let gate = Gate::default();
+        let waiting = counting(
+            &polls,
+            group(|g| {
+                g.spawn_local(async {
+                    gate.wait().await;
+                    Ok(())
+                });
+                poll_fn(|cx| {
+                    cx.waker().wake_by_ref();
+                    Poll::Ready(Ok::<(), Error>(()))
+                })
+            }),
+        );
+        let (joined, ()) = zip(waiting, async {
+            sleep(MOMENT).await;
+            gate.open();
+        })
+        .await;
+        assert!(joined.is_ok());
+        assert!(polls.load(Ordering::SeqCst) < 100);
+    });
+}
+
+/// A body that computes for long holds up nobody but itself.
+#[test]
+fn children_run_while_the_body_blocks_its_thread() {
+    watched("with one thread", || {
+        Runtime::builder().threads(1).run(async {
+            let (tell, told) = std::sync::mpsc::channel();
+            let joined = group(async |g| {
+                let task = g.spawn(async move { Ok(tell.send(7)?) });
+                assert_eq!(told.recv()?, 7);
+                Ok(task.await?)
+            });
+            assert!(joined.await.is_ok());
+        });
+    });
+}
+
+/// Nobody should, but people do.
+#[test]
+fn a_child_that_blocks_its_thread_for_its_sibling_does_not_stop_the_group() {
+    for _ in 0..20 {
+        watched("with one thread", || {
+            Runtime::builder().threads(1).run(async {
+                let joined = group(async |g| {
+                    let spawner = g.spawner();
+                    let outer = g.spawn(async move {
+                        // By then the owner of the group waits.
+                        thread::sleep(Duration::from_millis(1));
+                        let inner = spawner.spawn(async { Ok(7) });
+                        Ok(block_on(inner)?)
+                    });
+                    // The owner must not be the one that runs it: it leaves that to the worker.
+                    thread::sleep(Duration::from_millis(2));
+                    Ok(assert_eq!(outer.await?, 7))
+                });
+                assert!(joined.await.is_ok());
+            });
+        });
+    }
+}
+
+#[test]
+fn a_million_wake_ups_of_one_child_do_not_stop_its_siblings() {
+    everywhere(|| async {
+        let joined = TaskGroup::builder()
+            .policy(Policy::Collect)
+            .run(async |g| {
+                let busy = g.spawn(for_ever::<Result<(), _>>());
+                let last = g.spawn(async {
+                    let_others_run().await;
+                    Ok(7)
+                });
+                assert_eq!(last.await?, 7);
+                busy.cancel();
+                Ok(())
+            })
+            .await;
+        assert!(joined.is_ok());
+    });
+}
