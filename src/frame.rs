@@ -33,7 +33,7 @@ pub(crate) use self::{
     node::{Node, NodeState, Role, abandon_below, new_node, wake},
     stack::{
         Home, Member, Refused, Seat, cancelled, current_member, deadline, due, enclosing_home,
-        is_under, note_aborted, place_of, report, report_panic, rethrow, tell, tell_cleanup,
-        tell_gone, tell_mark, trusts,
+        is_under, note_aborted, place_of, report, report_panic, rethrow, set_aside, tell,
+        tell_cleanup, tell_gone, tell_mark, trusts,
     },
 };

@@ -24,7 +24,7 @@ pub use self::{
 use self::{child::Ticket, limit::Queued, local::Entrance};
 pub(crate) use self::{hub::Hub, owner::Owner};
 use crate::{
-    error::{Cause, Error, TaskInfo, TaskRole},
+    error::{Cause, Error, TaskInfo, TaskRole, discard},
     frame,
     scope::ScopeHandle,
     sim::Cleanup,
@@ -309,6 +309,7 @@ impl<'env, E: Send + 'static> TaskGroup<'env, E> {
     {
         let hub = &self.hub;
         if !hub.admit() {
+            discard(future);
             spawner::refuse(hub);
         }
         let task = TaskInfo::new(TaskRole::Child, name, location);
@@ -451,6 +452,7 @@ impl<'env, E: Send + 'static> TaskGroup<'env, E> {
         Fut: Future<Output = Result<(), E>> + Send + 'static,
     {
         if self.hub.is_closed() {
+            discard(task);
             spawner::refuse(&self.hub);
         }
         let info = TaskInfo::new(TaskRole::Child, None, Location::caller());
@@ -618,7 +620,8 @@ impl<'env, E: Send + 'static> TaskGroup<'env, E> {
     #[track_caller]
     pub fn defer(&self, finalizer: impl Future<Output = ()> + Send + 'static) {
         let info = TaskInfo::new(TaskRole::Finalizer, None, Location::caller());
-        if self.hub.defer(info, Box::pin(finalizer)).is_err() {
+        if let Err(finalizer) = self.hub.defer(info, Box::pin(finalizer)) {
+            discard(finalizer);
             spawner::refuse(&self.hub);
         }
         frame::tell_cleanup(Cleanup::Owed);

@@ -63,19 +63,33 @@ impl Pool {
         let start_worker = |index| {
             let pool = Arc::clone(&pool);
             let thread = thread::Builder::new().name(format!("{name}-{index}"));
-            thread
-                .spawn(move || pool.work())
-                .unwrap_or_else(|error| panic!("cannot start worker thread {index}: {error}"))
+            thread.spawn(move || pool.work())
         };
-        let workers = (0..threads).map(start_worker).collect();
+        let mut workers = Vec::new();
+        for index in 0..threads {
+            match start_worker(index) {
+                Ok(worker) => workers.push(worker),
+                Err(error) => {
+                    pool.stop(workers);
+                    panic!("cannot start worker thread {index}: {error}");
+                }
+            }
+        }
         (pool, workers)
     }
 
-    /// Lets the worker threads end.
-    pub(crate) fn stop(&self) {
+    /// Lets the worker threads end, and waits for them.
+    pub(crate) fn stop(&self, workers: Vec<thread::JoinHandle<()>>) {
         // Release: pairs with the Acquire in `stopped`.
         self.stopped.store(true, Ordering::Release);
         self.stop.notify(usize::MAX);
+        for worker in workers {
+            // Workers run nothing that could panic: tasks capture their panics.
+            worker.join().ok();
+        }
+        // A helper that came too late to find anything to do is still there. It keeps its group,
+        // which keeps this pool, which keeps the helper.
+        while self.executor.try_tick() {}
     }
 
     /// What a worker thread does.
@@ -104,10 +118,12 @@ impl Pool {
         static GLOBAL: OnceLock<Arc<Pool>> = OnceLock::new();
 
         let here = HERE.try_with(|here| here.borrow().clone());
-        here.ok().flatten().unwrap_or_else(|| {
-            let threads = default_threads();
-            Arc::clone(GLOBAL.get_or_init(|| Self::start(threads, "headcount-global").0))
-        })
+        if let Some(pool) = here.ok().flatten().as_ref().or_else(|| GLOBAL.get()) {
+            return Arc::clone(pool);
+        }
+        // Found out here, not below, where a panic would not name the caller.
+        let threads = default_threads();
+        Arc::clone(GLOBAL.get_or_init(|| Self::start(threads, "headcount-global").0))
     }
 
     /// Whether this thread is one of the pool's.

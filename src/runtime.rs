@@ -10,6 +10,7 @@ use std::{
 
 use crate::{
     error::{Error, RawFailure},
+    frame,
     group::{Hub, Owner, Policy},
     pool::{self, Here, Pool},
 };
@@ -162,14 +163,12 @@ impl RuntimeBuilder {
         let threads = self.threads.unwrap_or_else(pool::default_threads);
         let name = self.thread_name.as_deref().unwrap_or("headcount");
         let (pool, workers) = Pool::start(threads, name);
+        // What is polling or dropping the code that called this has no part in what runs here.
+        let _outside = frame::set_aside();
         let here = Here::enter(&pool);
         let ended = async_io::block_on(to_the_end(main, Location::caller()));
         drop(here);
-        pool.stop();
-        for worker in workers {
-            // Workers run nothing that could panic: tasks capture their panics.
-            worker.join().ok();
-        }
+        pool.stop(workers);
         ended.unwrap_or_else(|failure| match failure.into_panic() {
             Ok(panic) => panic.resume(),
             Err(_) => unreachable!("`main` has no error type"),
@@ -194,10 +193,10 @@ pub(crate) async fn to_the_end<F: Future>(
     let verdict = future::poll_fn(|cx| root.as_mut().poll(cx)).await;
     let mut panicked = None;
     for failure in verdict.failures {
-        if verdict.value.is_none() && panicked.is_none() && failure.is_of_body() {
+        if panicked.is_none() && failure.task.id() == root.info().id() {
             panicked = Some(failure);
         } else {
-            // Of stragglers, whose own group nobody waited for.
+            // Of a straggler, whose own group nobody waited for.
             failure.unclaimed();
         }
     }

@@ -2,7 +2,7 @@
 
 use std::{error::Error as StdError, fmt, mem, panic::Location, slice, sync::Arc, vec};
 
-use super::{Cause, Error, Panic, TaskInfo, raw};
+use super::{Cause, Error, Panic, TaskInfo, discard, raw};
 
 /// One failed member of a group: which task it was, and how it failed.
 ///
@@ -348,6 +348,8 @@ impl<E> ErrorGroup<E> {
         let is_panic = |failure: &Failure<E>| matches!(failure.kind, FailureKind::Panic(_));
         if let Some(index) = self.failures.iter().position(is_panic) {
             if let FailureKind::Panic(panic) = self.failures.swap_remove(index).kind {
+                // Before it goes on: what panics at being dropped meanwhile would end the process.
+                discard(self);
                 panic.resume();
             }
         }

@@ -46,11 +46,6 @@ impl RawFailure {
         }
     }
 
-    /// Whether it was the body of its group that failed.
-    pub(crate) fn is_of_body(&self) -> bool {
-        self.task.is_body()
-    }
-
     /// Takes the panic out, if it is one.
     pub(crate) fn into_panic(self) -> Result<Panic, Self> {
         match self.kind {

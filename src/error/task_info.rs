@@ -69,6 +69,7 @@ impl TaskInfo {
     }
 
     /// Whether this is the body of a group.
+    #[cfg(feature = "testing")]
     pub(crate) fn is_body(&self) -> bool {
         self.role == TaskRole::Body
     }

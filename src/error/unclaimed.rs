@@ -79,6 +79,7 @@ impl RawFailure {
             None => print(&failure),
         });
         discard((told, hook));
+        discard(failure);
     }
 }
 

@@ -288,7 +288,8 @@ impl dyn Node {
             let mut links = self.state().links.lock();
             (mem::take(&mut links.below), links.waker.take())
         };
-        drop(waker);
+        // It may be anybody's, and this may be a destructor.
+        catch(|| drop(waker)).unwrap_or_else(report_panic);
         for (_, node) in below {
             let is_here = |above: Option<&Arc<Self>>| above.is_some_and(|above| same(above, self));
             node.relink(above.as_ref(), is_here);

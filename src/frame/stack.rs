@@ -2,6 +2,7 @@
 
 use std::{
     cell::RefCell,
+    mem,
     sync::Arc,
     task::{Context, Waker},
     thread,
@@ -114,6 +115,21 @@ pub(crate) fn report(home: Arc<dyn Home>, failure: RawFailure) {
 /// Looks at the stack; a thread that is ending has none.
 fn look<T>(f: impl FnOnce(&mut Vec<Level>) -> T) -> Option<T> {
     STACK.try_with(|stack| f(&mut stack.borrow_mut())).ok()
+}
+
+/// The frames that this thread was under, until dropped.
+#[must_use]
+pub(crate) struct Aside(Vec<Level>);
+
+/// Leaves all frames, for code that is to begin outside of any.
+pub(crate) fn set_aside() -> Aside {
+    Aside(look(mem::take).unwrap_or_default())
+}
+
+impl Drop for Aside {
+    fn drop(&mut self) {
+        look(|stack| mem::swap(stack, &mut self.0));
+    }
 }
 
 /// Puts a frame on the stack. A thread that is ending has none, and the level comes back.

@@ -14,7 +14,7 @@ use std::{
 use pin_project::pin_project;
 
 use super::{TaskGroup, hub::Hub, owner::Owner, policy::Policy};
-use crate::error::{Error, ErrorGroup, Failure, RawFailure};
+use crate::error::{Error, ErrorGroup, Failure, RawFailure, catch};
 
 /// Options of a group, from [`TaskGroup::builder`].
 ///
@@ -262,12 +262,18 @@ where
     type Output = Result<R, ErrorGroup<E>>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let this = self.project();
-        let verdict = ready!(this.owner.poll(cx));
-        if let (Some(value), true) = (verdict.value, verdict.failures.is_empty()) {
-            return Poll::Ready(Ok(value));
+        let mut this = self.project();
+        let verdict = ready!(this.owner.as_mut().poll(cx));
+        let mut failures = verdict.failures;
+        match verdict.value {
+            Some(value) if failures.is_empty() => return Poll::Ready(Ok(value)),
+            unwanted => {
+                if let Err(panic) = catch(|| drop(unwanted)) {
+                    failures.push(RawFailure::panic(this.owner.info().clone(), panic));
+                }
+            }
         }
-        let failures = verdict.failures.into_iter().map(typed).collect();
+        let failures = failures.into_iter().map(typed).collect();
         let failed = ErrorGroup::new(failures, verdict.origin);
         Poll::Ready(Err(if *this.resume_panics {
             failed.resume_panics()

@@ -745,13 +745,18 @@ impl Hub {
             // It was left behind before, and is dropped only now.
             return Vec::new();
         }
-        if !self.is_placed() {
-            self.set_place(frame::enclosing_home());
-        }
-        let mut home = self.home_above();
+        let placed = self.is_placed();
+        let mut home = if placed {
+            self.home_above()
+        } else {
+            frame::enclosing_home().map(|(home, _)| home)
+        };
         let failures = if self.close() {
             self.take_failures()
         } else {
+            if !placed {
+                self.set_place(frame::enclosing_home());
+            }
             home = adopt(home);
             let runners = self.runners();
             let above = home.clone().zip(Some(self.opened_by().unwrap_or_default()));

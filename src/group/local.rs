@@ -182,7 +182,7 @@ impl<T> Outcome<T> {
     /// The handle is dropped.
     pub(super) fn let_go(&self) {
         let before = mem::replace(&mut *self.state.lock(), Stage::Unwanted);
-        drop(before);
+        catch(|| drop(before)).unwrap_or_else(frame::report_panic);
     }
 }
 

@@ -64,8 +64,10 @@ enum Stage {
     Running,
     /// All of them are gone, and the finalizers have their turn.
     Finalizing,
-    /// Everything is done and reported.
+    /// Everything is done; how the group ended has to be said yet.
     Closed,
+    /// That has been said.
+    Judged,
 }
 
 impl<'env, F: Future> Owner<'env, F> {
@@ -86,6 +88,11 @@ impl<'env, F: Future> Owner<'env, F> {
         }
     }
 
+    /// Who the body is.
+    pub(crate) fn info(&self) -> &TaskInfo {
+        &self.info
+    }
+
     pub(crate) fn hub(&self) -> &Arc<Hub> {
         &self.hub
     }
@@ -102,6 +109,10 @@ where
     /// waits to be dropped.
     pub(crate) fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Verdict<R>> {
         self.as_mut().settle();
+        assert!(
+            self.stage != Stage::Judged,
+            "a task group was polled again after it was done"
+        );
         if self.stage != Stage::Closed {
             ready!(self.as_mut().take_turns(cx));
             *self.as_mut().project().stage = Stage::Closed;
@@ -111,6 +122,9 @@ where
 
     /// Goes on until everything has been done, or nothing can be done now.
     fn take_turns(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        // First of all: it may be anybody's and panic, and the group must not be taken for one that
+        // is being polled then.
+        let mut waker = Some(cx.waker().clone());
         let inline = Inline::enter(self.hub.pool());
         if !self.hub.begin_poll(inline.is_some()) {
             self.as_mut().clear();
@@ -122,7 +136,6 @@ where
             sim.opened(&self.hub.as_staged(), &self.info);
         }
         let mut budget = Budget::new();
-        let mut waker = None;
         loop {
             budget.turn();
             match &sim {
@@ -132,7 +145,6 @@ where
                 Some(sim) => self.as_mut().run_chosen(sim),
             }
             self.as_mut().watch_deadline(cx);
-            waker.get_or_insert_with(|| cx.waker().clone());
             let body_done = self.body.is_clear() && self.finalizing.is_none();
             let out_of_budget = sim.is_some() || !budget.is_left();
             match self.hub.end_turn(body_done, out_of_budget, &mut waker) {
@@ -268,6 +280,7 @@ where
             location: this.hub.location,
             cancelled: this.hub.cancelled_by(),
         };
+        *this.stage = Stage::Judged;
         this.body.anchor().leave();
         if failures.iter().any(|failure| !failure.echo) {
             failures.retain(|failure| !failure.echo);
@@ -415,7 +428,7 @@ impl<F: Future> PinnedDrop for Owner<'_, F> {
     /// cancelled and goes to the group further out. Nobody is waited for.
     fn drop(mut self: Pin<&mut Self>) {
         self.hub.let_go();
-        if self.stage == Stage::Closed {
+        if matches!(self.stage, Stage::Closed | Stage::Judged) {
             return;
         }
         self.hub.cancel(Cause::Dropped);

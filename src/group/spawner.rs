@@ -8,7 +8,7 @@ use super::{
     limit::Queued,
     task::Task,
 };
-use crate::error::{Error, GroupClosed, TaskInfo, TaskRole, catch};
+use crate::error::{Error, GroupClosed, TaskInfo, TaskRole, catch, discard};
 
 /// Spawns parallel tasks into a group, from anywhere: from its tasks, from other threads.
 ///
@@ -163,7 +163,10 @@ where
 {
     match try_spawn(hub, name, location, future) {
         Ok(task) => task,
-        Err(_future) => refuse(hub),
+        Err(future) => {
+            discard(future);
+            refuse(hub)
+        }
     }
 }
 
