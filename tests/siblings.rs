@@ -9,8 +9,8 @@ use std::{
 };
 
 use common::{
-    Census, Gate, Log, everywhere, for_ever, keep_quiet_about_purpose, leaves_of, let_others_run,
-    sorted_leaves_of,
+    Census, Gate, Log, OnDrop, everywhere, for_ever, keep_quiet_about_purpose, leaves_of,
+    let_others_run, sorted_leaves_of,
 };
 use futures_lite::future::poll_once;
 use headcount::{Aborted, CancelScope, Cancelled, Error, TaskGroup, finally, group, shield};
@@ -161,15 +161,17 @@ fn an_error_after_a_shield_joins_the_first_one() {
     everywhere(|| async {
         let begun = Gate::default();
         let failed = group(async |g| {
-            let started = begun.clone();
+            let (started, body_gone) = (begun.clone(), Gate::default());
+            let at = body_gone.clone();
             g.spawn(async move {
                 shield(async {
                     started.open();
-                    let_others_run().await;
+                    at.wait().await;
                 })
                 .await;
                 Err::<(), _>("after the shield".into())
             });
+            let _opens = OnDrop::new(|| body_gone.open());
             begun.wait().await;
             Err::<(), _>("the body".into())
         })
