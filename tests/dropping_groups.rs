@@ -582,11 +582,11 @@ fn a_group_cancelled_from_within_is_dropped_after_the_poll() {
     everywhere(|| async {
         let log = Log::default();
         let stopped = group(async |g| {
-            let again = g.clone();
-            g.spawn_local(async {
-                let _owned = OnDrop::new(|| log.say("task dropped"));
+            let (again, to) = (g.clone(), &log);
+            g.spawn_local(async move {
+                let _owned = OnDrop::new(|| to.say("task dropped"));
                 again.cancel();
-                log.say("task goes on to its next wait");
+                to.say("task goes on to its next wait");
                 for_ever().await
             });
             let _owned = OnDrop::new(|| log.say("body dropped"));
