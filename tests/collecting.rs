@@ -161,7 +161,10 @@ fn every_kind_of_task_follows_the_policy() {
             }
             let unharmed = TaskGroup::builder().policy(policy).run(async |g| {
                 let failed = g
-                    .start(|_ready: Ready<()>| async { Err("it fails".into()) })
+                    .start(|ready: Ready<()>| async {
+                        let _never_sent = ready;
+                        Err("it fails".into())
+                    })
                     .await;
                 assert!(matches!(failed, Err(StartError::Failed(_))));
                 headcount::checkpoint().await;

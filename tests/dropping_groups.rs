@@ -17,7 +17,7 @@ use std::{
 
 use common::{
     Census, Gate, Log, OnDrop, everywhere, for_ever, in_run, keep_quiet_about_purpose, leaves_of,
-    let_others_run, watched,
+    let_others_run, on_threads, watched,
 };
 use futures::FutureExt as _;
 use futures_lite::future::{or, poll_once, zip};
@@ -653,7 +653,7 @@ fn destructors_may_call_back_into_their_group() {
 /// Hazard: a body that is not `Send` is cancelled from another thread. It is dropped on its own.
 #[test]
 fn a_body_cancelled_from_another_thread_is_dropped_on_its_own() {
-    everywhere(|| async {
+    on_threads(|| async {
         let home = thread::current().id();
         let dropped_on = Rc::new(Cell::new(None));
         let stopped = group(async |g| {

@@ -8,7 +8,9 @@ use std::{
     task::{Context, Poll},
 };
 
-use common::{Census, CountWakes, Gate, everywhere, for_ever, leaves_of, let_others_run, watched};
+use common::{
+    Census, CountWakes, Gate, everywhere, for_ever, leaves_of, let_others_run, on_threads, watched,
+};
 use futures_lite::future::poll_once;
 use headcount::{Aborted, CancelScope, Error, Policy, Task, TaskGroup, group};
 
@@ -224,7 +226,7 @@ fn abandoned_waits_leave_nothing_behind() {
 /// Case 161, through scopes, as a program would do it.
 #[test]
 fn cancelled_waits_do_not_lose_the_value() {
-    everywhere(|| async {
+    on_threads(|| async {
         let gate = Gate::default();
         group(async |g| {
             let (at, value) = (gate.clone(), Arc::new(()));

@@ -17,7 +17,6 @@ use headcount::{Aborted, CancelScope, Cancelled, Error, TaskGroup, finally, grou
 
 /// Case 56. The first failure cancels the siblings; they clean up, and only the failure is reported.
 #[test]
-#[ignore = "hangs: a cancelled group never looks at a protected borrowing task again"]
 fn the_first_failure_cancels_the_siblings() {
     everywhere(|| async {
         let (census, log) = (Census::default(), Log::default());
@@ -184,7 +183,6 @@ fn an_error_after_a_shield_joins_the_first_one() {
 /// Case 56, for borrowing tasks that something protects, or has protected: a cancelled group gets to
 /// its end.
 #[test]
-#[ignore = "hangs: a cancelled group never looks at such a borrowing task again"]
 fn cancelling_a_group_reaches_protected_borrowing_tasks() {
     everywhere(|| async {
         let log = Log::default();

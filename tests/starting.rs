@@ -566,7 +566,10 @@ fn a_start_fails_with_the_error_type_of_the_group() {
             .errors::<PortTaken>()
             .run(async |g| {
                 let failed = g
-                    .start(|_ready: Ready<()>| async { Err(PortTaken(80)) })
+                    .start(|ready: Ready<()>| async {
+                        let _never_sent = ready;
+                        Err(PortTaken(80))
+                    })
                     .await;
                 assert!(matches!(failed, Err(StartError::Failed(PortTaken(80)))));
                 Ok(())
@@ -606,8 +609,11 @@ fn start_errors_say_what_happened() {
 fn a_failed_start_is_reported_once() {
     everywhere(|| async {
         let failed = group(async |g| {
-            g.start(|_ready: Ready<()>| async { Err::<(), Error>("no route".into()) })
-                .await?;
+            g.start(|ready: Ready<()>| async {
+                let _never_sent = ready;
+                Err::<(), Error>("no route".into())
+            })
+            .await?;
             Ok(())
         })
         .await
