@@ -1,0 +1,276 @@
+//! Checking a folder: the groups, and what each task does.
+
+use std::{collections::VecDeque, path::Path, sync::Arc};
+
+use headcount::{ErrorGroup, Policy, ScopeHandle, Spawner, TaskGroup, group, timeout_at};
+use smol::fs;
+
+use crate::{
+    link::{Base, Destination, Local, fragment},
+    options::Options,
+    page::Page,
+    progress,
+    report::{Report, Tally, Unreadable},
+    site::{Document, Entry, Found, Lookup, Reference, Site},
+    walk,
+    web::{Address, Verdict, Web},
+};
+
+/// Checks a folder. What became of it is all in the report, however it ended.
+pub(crate) async fn run(options: Options) -> Report {
+    let tally = Arc::new(Tally::new());
+    let ended = group(async |g| {
+        let bar = g.spawn_local(progress::show(&tally));
+        if options.sequential {
+            one_by_one(&options, &tally).await;
+        } else {
+            in_parallel(&options, &tally).await;
+        }
+        bar.cancel();
+        Ok(())
+    });
+    if let Err(failed) = ended.await {
+        tally.fail(&failed);
+    }
+    tally.report()
+}
+
+/// Checks everything at once, as far as the limits allow.
+async fn in_parallel(options: &Options, tally: &Arc<Tally>) {
+    let (listing, listed) = walk::in_parallel(options).await;
+    settle(tally, listed);
+    let check = Arc::new(Check::new(options, tally, listing.into_site()));
+    let checked = TaskGroup::builder()
+        .name("pages")
+        .policy(Policy::Collect)
+        .limit(options.open_files.get())
+        .run(async |g| {
+            g.scope().set_deadline(options.deadline);
+            for page in check.pages() {
+                spawn_page(&g.spawner(), &check, page);
+            }
+            Ok(g.scope())
+        });
+    settle(tally, checked.await);
+}
+
+/// Notes what a group could not do.
+fn settle(tally: &Tally, outcome: Result<ScopeHandle, ErrorGroup>) {
+    let was_cut = match outcome {
+        Ok(scope) => scope.is_cancelled(),
+        Err(failed) => {
+            tally.fail(&failed);
+            failed.is_cancelled()
+        }
+    };
+    if was_cut {
+        tally.cut();
+    }
+}
+
+/// Spawns the check of a page, a sibling of those that are there already.
+fn spawn_page(spawner: &Spawner, check: &Arc<Check>, page: Arc<Document>) {
+    let name = page.path.display().to_string();
+    let siblings = spawner.clone();
+    let check = Arc::clone(check);
+    spawner.spawn_named(name, async move {
+        // In a box, so that the thousands that are queued behind the limit take little room.
+        Box::pin(check_page(&siblings, &check, &page)).await?;
+        Ok(())
+    });
+}
+
+/// Checks a page: the group of the file, with a task for each server that is to be asked.
+async fn check_page(
+    siblings: &Spawner,
+    check: &Arc<Check>,
+    page: &Arc<Document>,
+) -> Result<(), ErrorGroup> {
+    group(async |g| {
+        let errands = check.read(page).await?;
+        for outside in errands.outside {
+            spawn_page(siblings, check, outside);
+        }
+        for errand in errands.requests {
+            let check = Arc::clone(check);
+            g.spawn(async move {
+                check.ask(errand).await;
+                Ok(())
+            });
+        }
+        Ok(())
+    })
+    .await
+}
+
+/// Checks one thing after the other, for comparison.
+async fn one_by_one(options: &Options, tally: &Arc<Tally>) {
+    let mut problems = Vec::new();
+    let all = async {
+        let listing = walk::one_by_one(options, &mut problems).await;
+        let check = Check::new(options, tally, listing.into_site());
+        let mut left = VecDeque::from(check.pages());
+        while let Some(page) = left.pop_front() {
+            match check.read(&page).await {
+                Ok(errands) => {
+                    left.extend(errands.outside);
+                    for errand in errands.requests {
+                        check.ask(errand).await;
+                    }
+                }
+                Err(error) => problems.push(error.into()),
+            }
+        }
+    };
+    let in_time = match options.deadline {
+        Some(deadline) => timeout_at(deadline, all).await.is_ok(),
+        None => {
+            all.await;
+            true
+        }
+    };
+    if !in_time {
+        tally.cut();
+    }
+    problems.iter().for_each(|error| tally.problem(error));
+}
+
+/// What all tasks share.
+struct Check {
+    options: Options,
+    site: Site,
+    web: Web,
+    tally: Arc<Tally>,
+}
+
+/// What remains to be done for a page after it was read.
+#[derive(Default)]
+struct Errands {
+    requests: Vec<(Reference, Address)>,
+    /// Pages outside the folder that links lead into.
+    outside: Vec<Arc<Document>>,
+}
+
+impl Check {
+    fn new(options: &Options, tally: &Arc<Tally>, site: Site) -> Self {
+        let check = Self {
+            options: options.clone(),
+            site,
+            web: Web::new(options),
+            tally: Arc::clone(tally),
+        };
+        tally.pages.add_many(check.pages().len());
+        check
+    }
+
+    fn pages(&self) -> Vec<Arc<Document>> {
+        self.site.pages()
+    }
+
+    /// Reads a page and checks the links in it that lead to files.
+    async fn read(&self, document: &Arc<Document>) -> Result<Errands, Unreadable> {
+        let text = fs::read(&document.path).await;
+        let parse = |text: Vec<u8>| Page::parse(document.language, &String::from_utf8_lossy(&text));
+        let (page, anchors) = match text.map(parse) {
+            Ok(page) => ((page.links, page.base), Ok(page.anchors)),
+            Err(error) => ((Vec::new(), None), Err(error)),
+        };
+        let (waiting, read) = document.settle(anchors);
+        for link in waiting {
+            self.look_up(document, link);
+        }
+        let (links, base) = page;
+        let mut errands = Errands::default();
+        if document.is_inside {
+            let base = Base::new(&self.options.folder, &document.path, base.as_deref());
+            self.tally.links.add_many(links.len());
+            for link in links {
+                let reference = Reference {
+                    from: Arc::clone(document),
+                    line: link.line,
+                    target: link.target.into(),
+                };
+                self.follow(&base, reference, &mut errands).await;
+            }
+            self.tally.pages_read.add();
+        }
+        read.map(|()| errands).map_err(|source| Unreadable {
+            path: document.path.clone(),
+            source,
+        })
+    }
+
+    /// Follows a link, or notes down who is to do it.
+    async fn follow(&self, base: &Base, link: Reference, errands: &mut Errands) {
+        match base.resolve(&link.target) {
+            Destination::Local(local) => self.follow_path(&local, link, errands).await,
+            Destination::Http(_) if self.options.offline => self.tally.offline.add(),
+            Destination::Http(address) => errands.requests.push((link, address)),
+            Destination::Https => self.tally.https.add(),
+            Destination::Elsewhere => self.tally.elsewhere.add(),
+            Destination::Nowhere(why) => self.tally.broken(link, why),
+        }
+    }
+
+    async fn follow_path(&self, local: &Local, link: Reference, errands: &mut Errands) {
+        let has_fragment = fragment(&link.target).is_some();
+        match self.find(&local.path, errands).await {
+            None => self.tally.broken(link, "there is no such file"),
+            Some(Entry::Folder) if has_fragment => {
+                let index = self.find_index(&local.path, errands).await;
+                match index {
+                    Some(page) => self.look_up(&page, link),
+                    None => self
+                        .tally
+                        .broken(link, "a folder without a page has no anchors"),
+                }
+            }
+            Some(Entry::Folder) => self.tally.sound(),
+            Some(_) if local.is_folder => self.tally.broken(link, "it is a file, not a folder"),
+            Some(Entry::Page(page)) if has_fragment => self.look_up(&page, link),
+            Some(Entry::Page(_) | Entry::File) => self.tally.sound(),
+        }
+    }
+
+    async fn find(&self, path: &Path, errands: &mut Errands) -> Option<Entry> {
+        match self.site.find(path).await? {
+            Found::Known(entry) => Some(entry),
+            Found::New(entry) => {
+                if let Entry::Page(page) = &entry {
+                    errands.outside.push(Arc::clone(page));
+                }
+                Some(entry)
+            }
+        }
+    }
+
+    /// Finds the page that a folder shows.
+    async fn find_index(&self, folder: &Path, errands: &mut Errands) -> Option<Arc<Document>> {
+        for name in ["index.html", "README.md"] {
+            if let Some(Entry::Page(page)) = self.find(&folder.join(name), errands).await {
+                return Some(page);
+            }
+        }
+        None
+    }
+
+    fn look_up(&self, page: &Document, link: Reference) {
+        match page.look_up(link) {
+            Lookup::Found => self.tally.sound(),
+            Lookup::Missing(link) => {
+                let why = format!("{} has no such anchor", page.path.display());
+                self.tally.broken(link, why);
+            }
+            Lookup::Later => {}
+        }
+    }
+
+    /// Asks a server whether it has what a link leads to.
+    async fn ask(&self, (link, address): (Reference, Address)) {
+        match self.web.ask(address).await {
+            Verdict::Sound => self.tally.sound(),
+            Verdict::Https => self.tally.https.add(),
+            Verdict::Broken(why) => self.tally.broken(link, why),
+        }
+    }
+}
