@@ -11,10 +11,13 @@ use crate::{
     page::Page,
     progress,
     report::{Report, Tally, Unreadable},
-    site::{Document, Entry, Found, Lookup, Reference, Site},
+    site::{Content, Document, Entry, Found, Lookup, Reference, Site},
     walk,
     web::{Address, Verdict, Web},
 };
+
+/// How many pages may send a reader on, one to the next. More than that lead round in circles.
+const MOST_FORWARDS: usize = 10;
 
 /// Checks a folder. What became of it is all in the report, however it ended.
 pub(crate) async fn run(options: Options) -> Report {
@@ -153,38 +156,43 @@ struct Errands {
 
 impl Check {
     fn new(options: &Options, tally: &Arc<Tally>, site: Site) -> Self {
-        let check = Self {
+        Self {
             options: options.clone(),
             site,
             web: Web::new(options),
             tally: Arc::clone(tally),
-        };
-        tally.pages.add_many(check.pages().len());
-        check
+        }
     }
 
+    /// The pages that are to be checked, and counts them.
     fn pages(&self) -> Vec<Arc<Document>> {
-        self.site.pages()
+        let pages = self.site.pages();
+        self.tally.pages.add_many(pages.len());
+        pages
     }
 
     /// Reads a page and checks the links in it that lead to files.
     async fn read(&self, document: &Arc<Document>) -> Result<Errands, Unreadable> {
-        let text = fs::read(&document.path).await;
-        let parse = |text: Vec<u8>| Page::parse(document.language, &String::from_utf8_lossy(&text));
-        let (page, anchors) = match text.map(parse) {
-            Ok(page) => ((page.links, page.base), Ok(page.anchors)),
-            Err(error) => ((Vec::new(), None), Err(error)),
+        let text = match fs::read(&document.path).await {
+            Ok(text) => text,
+            Err(source) => {
+                self.settle(document, Content::Unknown);
+                let path = document.path.clone();
+                return Err(Unreadable { path, source });
+            }
         };
-        let (waiting, read) = document.settle(anchors);
-        for link in waiting {
-            self.look_up(document, link);
-        }
-        let (links, base) = page;
+        let page = Page::parse(document.language, &String::from_utf8_lossy(&text));
+        drop(text);
+        let base = Base::new(&self.options.folder, &document.path, page.base.as_deref());
         let mut errands = Errands::default();
+        let content = match &page.forward {
+            Some(target) => self.forward(&base, target, &mut errands).await,
+            None => Content::Anchors(page.anchors),
+        };
+        self.settle(document, content);
         if document.is_inside {
-            let base = Base::new(&self.options.folder, &document.path, base.as_deref());
-            self.tally.links.add_many(links.len());
-            for link in links {
+            self.tally.links.add_many(page.links.len());
+            for link in page.links {
                 let reference = Reference {
                     from: Arc::clone(document),
                     line: link.line,
@@ -194,10 +202,24 @@ impl Check {
             }
             self.tally.pages_read.add();
         }
-        read.map(|()| errands).map_err(|source| Unreadable {
-            path: document.path.clone(),
-            source,
-        })
+        Ok(errands)
+    }
+
+    /// Sets what a page has, and looks after the links that waited for that.
+    fn settle(&self, document: &Document, content: Content) {
+        for link in document.settle(content) {
+            self.look_up(document, link);
+        }
+    }
+
+    /// Finds the page that another one sends its readers on to.
+    async fn forward(&self, base: &Base, target: &str, errands: &mut Errands) -> Content {
+        if let Destination::Local(local) = base.resolve(target) {
+            if let Some(Entry::Page(page)) = self.find(&local.path, errands).await {
+                return Content::Forward(page);
+            }
+        }
+        Content::Unknown
     }
 
     /// Follows a link, or notes down who is to do it.
@@ -255,9 +277,16 @@ impl Check {
     }
 
     fn look_up(&self, page: &Document, link: Reference) {
-        match page.look_up(link) {
+        let mut lookup = page.look_up(link);
+        for _ in 0..MOST_FORWARDS {
+            match lookup {
+                Lookup::Forward(page, link) => lookup = page.look_up(link),
+                _ => break,
+            }
+        }
+        match lookup {
             Lookup::Found => self.tally.sound(),
-            Lookup::Missing(link) => {
+            Lookup::Missing(link) | Lookup::Forward(_, link) => {
                 let why = format!("{} has no such anchor", page.path.display());
                 self.tally.broken(link, why);
             }

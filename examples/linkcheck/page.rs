@@ -34,6 +34,8 @@ pub(crate) struct Page {
     pub(crate) anchors: Anchors,
     /// What relative links are relative to, if the page says so itself.
     pub(crate) base: Option<String>,
+    /// Where the page sends its readers on to.
+    pub(crate) forward: Option<String>,
 }
 
 /// A link as it is written.
@@ -119,6 +121,12 @@ impl<'a> Scribe<'a> {
     /// Notes the base of the page. Only the first one counts.
     fn base(&mut self, base: &str) {
         self.page.base.get_or_insert_with(|| base.to_owned());
+    }
+
+    /// Notes that the page sends its readers on.
+    fn forward(&mut self, offset: usize, target: &str) {
+        self.link(offset, target);
+        self.page.forward.get_or_insert_with(|| target.to_owned());
     }
 
     fn line_of(&mut self, offset: usize) -> u32 {

@@ -2,7 +2,7 @@
 
 use std::{
     collections::HashMap,
-    io,
+    mem,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
@@ -112,9 +112,17 @@ enum State {
     /// With the links into it that were met so far. Whoever reads the page will look after them, so
     /// nobody has to wait for another page, and no page has to be read twice.
     Unread(Vec<Reference>),
-    Read(Anchors),
-    /// It could not be read, and has whatever anchors one likes: its own failure is reported.
-    Unreadable,
+    Read(Content),
+}
+
+/// What a page has for links to point to.
+pub(crate) enum Content {
+    Anchors(Anchors),
+    /// It sends its readers on to another page, whose anchors count.
+    Forward(Arc<Document>),
+    /// Nobody knows: it could not be read, or sends its readers on to where we cannot look.
+    /// That is reported by itself, and its anchors are given the benefit of the doubt.
+    Unknown,
 }
 
 /// A link that was met in a page.
@@ -130,6 +138,8 @@ pub(crate) enum Lookup {
     Missing(Reference),
     /// The page will be read later, and the link be looked after then.
     Later,
+    /// Another page has to be asked.
+    Forward(Arc<Document>, Reference),
 }
 
 impl Document {
@@ -140,7 +150,7 @@ impl Document {
                 waiting.push(link);
                 Lookup::Later
             }
-            State::Read(anchors) => {
+            State::Read(Content::Anchors(anchors)) => {
                 let fragment = fragment(&link.target).unwrap_or_default();
                 if has(anchors, fragment) {
                     Lookup::Found
@@ -148,19 +158,16 @@ impl Document {
                     Lookup::Missing(link)
                 }
             }
-            State::Unreadable => Lookup::Found,
+            State::Read(Content::Forward(page)) => Lookup::Forward(Arc::clone(page), link),
+            State::Read(Content::Unknown) => Lookup::Found,
         }
     }
 
-    /// Sets what anchors the page has, and returns the links that waited for it.
-    pub(crate) fn settle(&self, read: io::Result<Anchors>) -> (Vec<Reference>, io::Result<()>) {
-        let (state, read) = match read {
-            Ok(anchors) => (State::Read(anchors), Ok(())),
-            Err(error) => (State::Unreadable, Err(error)),
-        };
-        match std::mem::replace(&mut *lock(&self.state), state) {
-            State::Unread(waiting) => (waiting, read),
-            State::Read(_) | State::Unreadable => unreachable!("every page is read once"),
+    /// Sets what the page has, and returns the links that waited for it.
+    pub(crate) fn settle(&self, content: Content) -> Vec<Reference> {
+        match mem::replace(&mut *lock(&self.state), State::Read(content)) {
+            State::Unread(waiting) => waiting,
+            State::Read(_) => unreachable!("every page is read once"),
         }
     }
 }

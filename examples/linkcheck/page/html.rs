@@ -55,6 +55,8 @@ enum Attribute {
     Href,
     Src,
     Rel,
+    HttpEquiv,
+    Content,
 }
 
 impl Attribute {
@@ -65,6 +67,8 @@ impl Attribute {
             b"href" => Self::Href,
             b"src" => Self::Src,
             b"rel" => Self::Rel,
+            b"http-equiv" => Self::HttpEquiv,
+            b"content" => Self::Content,
             _ => return None,
         })
     }
@@ -75,7 +79,7 @@ impl Attribute {
 struct Tag {
     name: String,
     /// Where each [`Attribute`] is written, and its value.
-    attributes: [Option<(usize, String)>; 5],
+    attributes: [Option<(usize, String)>; 7],
 }
 
 impl Tag {
@@ -97,6 +101,7 @@ impl Tag {
                     scribe.base(base.trim());
                 }
             }
+            "meta" => self.refresh(scribe),
             "audio" | "embed" | "iframe" | "img" | "input" | "script" | "source" | "track"
             | "video" => self.link(Attribute::Src, scribe),
             _ => {}
@@ -109,6 +114,21 @@ impl Tag {
         rel.split_ascii_whitespace().any(|word| {
             word.eq_ignore_ascii_case("preconnect") || word.eq_ignore_ascii_case("dns-prefetch")
         })
+    }
+
+    /// Notes where a `<meta http-equiv="refresh" content="0; url=there">` leads.
+    fn refresh(&self, scribe: &mut Scribe<'_>) {
+        let kind = self.value(Attribute::HttpEquiv).unwrap_or_default();
+        let content = &self.attributes[Attribute::Content as usize];
+        if let (true, Some((offset, content))) = (kind.eq_ignore_ascii_case("refresh"), content) {
+            if let Some((_, assignment)) = content.split_once([';', ',']) {
+                let (name, target) = assignment.split_once('=').unwrap_or_default();
+                if name.trim().eq_ignore_ascii_case("url") {
+                    let quotes = ['"', '\''];
+                    scribe.forward(*offset, target.trim().trim_matches(quotes));
+                }
+            }
+        }
     }
 
     fn link(&self, attribute: Attribute, scribe: &mut Scribe<'_>) {
