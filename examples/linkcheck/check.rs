@@ -41,7 +41,9 @@ pub(crate) async fn run(options: Options) -> Report {
 /// Checks everything at once, as far as the limits allow.
 async fn in_parallel(options: &Options, tally: &Arc<Tally>) {
     let (listing, listed) = walk::in_parallel(options).await;
-    settle(tally, listed);
+    if settle(tally, listed) {
+        return;
+    }
     let check = Arc::new(Check::new(options, tally, listing.into_site()));
     let checked = TaskGroup::builder()
         .name("pages")
@@ -57,8 +59,8 @@ async fn in_parallel(options: &Options, tally: &Arc<Tally>) {
     settle(tally, checked.await);
 }
 
-/// Notes what a group could not do.
-fn settle(tally: &Tally, outcome: Result<ScopeHandle, ErrorGroup>) {
+/// Notes what a group could not do. Returns whether the deadline has cut it.
+fn settle(tally: &Tally, outcome: Result<ScopeHandle, ErrorGroup>) -> bool {
     let was_cut = match outcome {
         Ok(scope) => scope.is_cancelled(),
         Err(failed) => {
@@ -69,6 +71,7 @@ fn settle(tally: &Tally, outcome: Result<ScopeHandle, ErrorGroup>) {
     if was_cut {
         tally.cut();
     }
+    was_cut
 }
 
 /// Spawns the check of a page, a sibling of those that are there already.
@@ -164,10 +167,10 @@ impl Check {
         }
     }
 
-    /// The pages that are to be checked, and counts them.
+    /// The pages that are to be checked.
     fn pages(&self) -> Vec<Arc<Document>> {
         let pages = self.site.pages();
-        self.tally.pages.add_many(pages.len());
+        self.tally.listed(pages.len());
         pages
     }
 

@@ -47,6 +47,7 @@ pub(crate) struct Tally {
     pub(crate) elsewhere: Count,
     broken: Mutex<Vec<Broken>>,
     problems: Mutex<Vec<String>>,
+    was_listed: AtomicBool,
     was_cut: AtomicBool,
 }
 
@@ -69,6 +70,7 @@ impl Tally {
             elsewhere: Count::default(),
             broken: Mutex::default(),
             problems: Mutex::default(),
+            was_listed: AtomicBool::new(false),
             was_cut: AtomicBool::new(false),
         }
     }
@@ -84,6 +86,12 @@ impl Tally {
 
     pub(crate) fn broken_so_far(&self) -> usize {
         lock(&self.broken).len()
+    }
+
+    /// Notes that all pages are known, and how many there are.
+    pub(crate) fn listed(&self, pages: usize) {
+        self.pages.add_many(pages);
+        self.was_listed.store(true, Ordering::Relaxed);
     }
 
     /// Notes that the deadline has cut the check short.
@@ -133,6 +141,7 @@ impl Tally {
             elsewhere: self.elsewhere.get(),
             broken,
             problems,
+            was_listed: self.was_listed.load(Ordering::Relaxed),
             was_cut: self.was_cut.load(Ordering::Relaxed),
             took: headcount::now() - self.started,
         }
@@ -164,6 +173,7 @@ pub(crate) struct Report {
     elsewhere: usize,
     pub(crate) broken: Vec<Broken>,
     problems: Vec<String>,
+    was_listed: bool,
     was_cut: bool,
     took: Duration,
 }
@@ -185,21 +195,25 @@ impl Report {
             counted(pages, "page"),
             counted(links, "link")
         )?;
-        for (links, why) in [
-            (self.https, "lead to https://, and there is no TLS here"),
-            (self.offline, "lead to http://, and --offline was given"),
-            (self.elsewhere, "lead to no document, such as mailto:"),
+        for (links, where_to) in [
+            (self.https, "https://, which would need TLS"),
+            (self.offline, "http://, as --offline was given"),
+            (self.elsewhere, "no document, such as mailto:"),
         ] {
             if links > 0 {
-                writeln!(out, "not checked: {} that {why}", counted(links, "link"))?;
+                writeln!(out, "not checked: {} to {where_to}", counted(links, "link"))?;
             }
         }
         if self.was_cut {
+            let pages = if self.was_listed {
+                counted(self.pages_left, "page")
+            } else {
+                "nobody knows how many pages".into()
+            };
+            let links = counted(self.links_left, "link");
             writeln!(
                 out,
-                "the deadline ran out: {} not read, {} not followed",
-                counted(self.pages_left, "page"),
-                counted(self.links_left, "link")
+                "the deadline ran out: {pages} not read, {links} not followed"
             )?;
         }
         writeln!(out, "took {:.2} s", self.took.as_secs_f64())

@@ -34,7 +34,7 @@ impl Address {
         Ok(Self {
             host: host.to_ascii_lowercase(),
             port,
-            path: rooted(without_fragment(path)),
+            path: rooted(&without_dots(&rooted(without_fragment(path)))),
         })
     }
 
@@ -113,19 +113,22 @@ fn rooted(path: &str) -> String {
 /// Takes `.` and `..` out of a path.
 fn without_dots(path: &str) -> String {
     let (path, query) = path.split_at(path.find('?').unwrap_or(path.len()));
-    let mut segments: Vec<&str> = Vec::new();
-    let mut ends_in_folder = false;
-    for segment in path.split('/').skip(1) {
-        ends_in_folder = matches!(segment, "" | "." | "..");
+    let mut kept = Vec::new();
+    let mut segments = path.split('/').skip(1).peekable();
+    while let Some(segment) = segments.next() {
+        let is_last = segments.peek().is_none();
         match segment {
             "." => {}
-            ".." => drop(segments.pop()),
-            "" if segments.is_empty() => {}
-            segment => segments.push(segment),
+            ".." => drop(kept.pop()),
+            segment => {
+                kept.push(segment);
+                continue;
+            }
+        }
+        if is_last {
+            // What is left is a folder.
+            kept.push("");
         }
     }
-    if ends_in_folder && segments.last().is_some_and(|last| !last.is_empty()) {
-        segments.push("");
-    }
-    format!("/{}{query}", segments.join("/"))
+    format!("/{}{query}", kept.join("/"))
 }
