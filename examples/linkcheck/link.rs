@@ -59,8 +59,9 @@ impl Base {
     pub(crate) fn resolve(&self, target: &str) -> Destination {
         let target = without(target, '#');
         match scheme(target) {
-            Some("http") => Address::parse(target)
-                .map_or_else(Destination::Nowhere, |address| Destination::Http(address)),
+            Some("http") => {
+                Address::parse(target).map_or_else(Destination::Nowhere, Destination::Http)
+            }
             Some("https") => Destination::Https,
             Some(_) => Destination::Elsewhere,
             None => self.join(target),

@@ -73,7 +73,7 @@ pub(crate) fn parse(arguments: impl Iterator<Item = OsString>) -> Result<Command
         let mut value = || {
             let value = arguments.next().ok_or(format!("{name} needs a value"))?;
             let value = value.into_string();
-            value.map_err(|odd| format!("{name}: {} is not text", odd.display()))
+            value.map_err(|odd| format!("{name}: {} is not text", odd.to_string_lossy()))
         };
         match &*name {
             "-h" | "--help" => return Ok(Command::Help),

@@ -32,7 +32,7 @@ pub(crate) async fn show(tally: &Tally) -> Result<(), Error> {
 
 fn bar(tally: &Tally) -> String {
     let (read, pages) = (tally.pages_read.get(), tally.pages.get());
-    let filled = if pages == 0 { 0 } else { WIDTH * read / pages };
+    let filled = (WIDTH * read).checked_div(pages).unwrap_or(0);
     format!(
         "[{}{}] {read} of {pages} pages, {} links, {} broken",
         "=".repeat(filled),

@@ -165,7 +165,8 @@ impl Document {
 
     /// Sets what the page has, and returns the links that waited for it.
     pub(crate) fn settle(&self, content: Content) -> Vec<Reference> {
-        match mem::replace(&mut *lock(&self.state), State::Read(content)) {
+        let before = mem::replace(&mut *lock(&self.state), State::Read(content));
+        match before {
             State::Unread(waiting) => waiting,
             State::Read(_) => unreachable!("every page is read once"),
         }

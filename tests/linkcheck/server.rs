@@ -116,7 +116,7 @@ impl State {
             "/silent" => {
                 // Until the other side has enough of it.
                 let mut stream = stream;
-                stream.read(&mut [0]).ok();
+                stream.read_to_end(&mut Vec::new()).ok();
                 return None;
             }
             path if path.starts_with("/together/") => {

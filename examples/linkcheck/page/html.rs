@@ -36,11 +36,7 @@ pub(super) fn read(html: &str, offset: usize, scribe: &mut Scribe<'_>) {
     let mut emitter = CallbackEmitter::new(handle);
     // So that what scripts and styles say is not taken for tags.
     emitter.naively_switch_states(true);
-    for token in Tokenizer::new_with_emitter(html, emitter) {
-        match token {
-            Ok(never) | Err(never) => match never {},
-        }
-    }
+    let Ok(()) = Tokenizer::new_with_emitter(html, emitter).finish();
 }
 
 fn text(bytes: &[u8]) -> String {
