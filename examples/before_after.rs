@@ -25,7 +25,7 @@ use headcount::{Error, ErrorGroup, group, run};
 
 /// Before: each task is on its own as soon as it is spawned.
 mod before {
-    use super::*;
+    use super::{Error, send_receipt, update_stock};
 
     pub(super) async fn order() -> Result<(), Error> {
         smol::spawn(send_receipt()).detach(); // Its error goes nowhere.
@@ -36,7 +36,7 @@ mod before {
 
 /// After: the same, and whoever calls it need not know how it works inside.
 mod after {
-    use super::*;
+    use super::{ErrorGroup, group, send_receipt, update_stock};
 
     pub(super) async fn order() -> Result<(), ErrorGroup> {
         group(async |g| {
