@@ -21,7 +21,7 @@ const MOST_FORWARDS: usize = 10;
 
 /// Checks a folder. What became of it is all in the report, however it ended.
 pub(crate) async fn run(options: Options) -> Report {
-    let tally = Arc::new(Tally::new());
+    let tally = Arc::new(Tally::new(options.started));
     let ended = group(async |g| {
         let bar = g.spawn_local(progress::show(&tally));
         if options.sequential {

@@ -45,6 +45,8 @@ pub(crate) struct Options {
     /// For each link, retries included.
     pub(crate) timeout: Duration,
     pub(crate) tries: NonZeroUsize,
+    /// When the program was started.
+    pub(crate) started: Instant,
     /// For the whole run.
     pub(crate) deadline: Option<Instant>,
     pub(crate) open_files: NonZeroUsize,
@@ -62,6 +64,7 @@ pub(crate) fn parse(arguments: impl Iterator<Item = OsString>) -> Result<Command
         sequential: false,
         timeout: Duration::from_secs(10),
         tries: number(3),
+        started: Instant::now(),
         deadline: None,
         open_files: number(64),
         connections: number(16),
@@ -83,7 +86,7 @@ pub(crate) fn parse(arguments: impl Iterator<Item = OsString>) -> Result<Command
             "--tries" => options.tries = count(&name, &value()?)?,
             "--deadline" => {
                 // A deadline that is too far off to be written down is none.
-                options.deadline = Instant::now().checked_add(duration(&name, &value()?)?);
+                options.deadline = options.started.checked_add(duration(&name, &value()?)?);
             }
             "--open-files" => options.open_files = count(&name, &value()?)?,
             "--connections" => options.connections = count(&name, &value()?)?,

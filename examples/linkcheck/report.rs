@@ -58,9 +58,9 @@ pub(crate) struct Broken {
 }
 
 impl Tally {
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new(started: Instant) -> Self {
         Self {
-            started: headcount::now(),
+            started,
             pages: Count::default(),
             pages_read: Count::default(),
             links: Count::default(),
@@ -143,7 +143,7 @@ impl Tally {
             problems,
             was_listed: self.was_listed.load(Ordering::Relaxed),
             was_cut: self.was_cut.load(Ordering::Relaxed),
-            took: headcount::now() - self.started,
+            took: self.started.elapsed(),
         }
     }
 }
