@@ -1,6 +1,6 @@
 //! Reading HTML.
 
-use std::convert::Infallible;
+use std::{convert::Infallible, mem};
 
 use html5gum::{
     Span, Tokenizer,
@@ -13,6 +13,7 @@ use super::Scribe;
 pub(super) fn read(html: &str, offset: usize, scribe: &mut Scribe<'_>) {
     let mut tag = Tag::default();
     let mut attribute = None;
+    let mut in_noscript = false;
     let handle = |event: CallbackEvent<'_>, span: Span<usize>| -> Option<Infallible> {
         match event {
             CallbackEvent::OpenStartTag { name } => {
@@ -28,7 +29,15 @@ pub(super) fn read(html: &str, offset: usize, scribe: &mut Scribe<'_>) {
                         .get_or_insert_with(|| (offset + span.start, text(value)));
                 }
             }
-            CallbackEvent::CloseStartTag { .. } => std::mem::take(&mut tag).note(scribe),
+            CallbackEvent::CloseStartTag { .. } => {
+                in_noscript = tag.name == "noscript";
+                mem::take(&mut tag).note(scribe);
+            }
+            CallbackEvent::EndTag { .. } => in_noscript = false,
+            // To the parser that is plain text, as it is to a browser that runs scripts.
+            CallbackEvent::String { value } if in_noscript => {
+                read(&text(value), offset + span.start, scribe);
+            }
             _ => {}
         }
         None
