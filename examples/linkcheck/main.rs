@@ -26,11 +26,11 @@
 //!
 //! | what | how | where |
 //! | --- | --- | --- |
-//! | bounded number of open files, and of pages in memory | a group with a limit | `check.rs` |
+//! | bounded number of open files, and of pages in memory | a group with a limit | `tasks.rs` |
 //! | bounded number of connections | a semaphore | `web.rs` |
 //! | a time limit for each link | `timeout` round a loop of retries | `web.rs` |
-//! | a time limit for everything, with a partial report | a deadline on the group's scope | `check.rs` |
-//! | one unreadable file does not stop the rest | `Policy::Collect` | `check.rs` |
+//! | a time limit for everything, with a partial report | a deadline on the group's scope | `tasks.rs` |
+//! | one unreadable file does not stop the rest | `Policy::Collect` | `tasks.rs` |
 //! | the bar goes away however the check ends | `finally` | `progress.rs` |
 
 mod check;
@@ -40,6 +40,7 @@ mod page;
 mod progress;
 mod report;
 mod site;
+mod tasks;
 mod walk;
 mod web;
 
@@ -75,7 +76,7 @@ fn check(options: Options) -> io::Result<u8> {
     if !options.folder.is_dir() {
         return complain(&format!("{} is not a folder", options.folder.display()));
     }
-    let report = headcount::run(check::run(options));
+    let report = headcount::run(tasks::run(options));
     report.write(&mut io::stdout().lock())?;
     report.write_problems(&mut io::stderr().lock())?;
     Ok(if !report.broken.is_empty() {

@@ -80,6 +80,8 @@ fn slug(heading: &str) -> String {
     let kept = |c: char| match c {
         ' ' => Some('-'),
         '-' | '_' => Some(c),
+        // Accents of their own, and what makes an emoji of a character.
+        '\u{300}'..='\u{36f}' | '\u{fe0f}' => Some(c),
         c => c.is_alphanumeric().then_some(c),
     };
     heading.to_lowercase().chars().filter_map(kept).collect()

@@ -12,9 +12,12 @@ pub(crate) struct Address {
 }
 
 impl Address {
-    /// Reads an address that begins with `http:`. Fails with what is wrong.
+    /// Reads an address that begins with `http:`. Fails with what is wrong with it.
     pub(crate) fn parse(url: &str) -> Result<Self, &'static str> {
-        let rest = url.get("http://".len()..).unwrap_or_default();
+        if !has_scheme(url, "http://") {
+            return Err("there should be two slashes after http:");
+        }
+        let rest = &url["http://".len()..];
         let end = rest.find(['/', '?']).unwrap_or(rest.len());
         let (authority, path) = rest.split_at(end);
         // The name and password that may stand before the host.
