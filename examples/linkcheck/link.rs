@@ -59,9 +59,7 @@ impl Base {
     pub(crate) fn resolve(&self, target: &str) -> Destination {
         let target = without(target, '#');
         match scheme(target) {
-            Some("http") => {
-                Address::parse(target).map_or_else(Destination::Nowhere, Destination::Http)
-            }
+            Some("http") => http(Address::parse(target)),
             Some("https") => Destination::Https,
             Some(_) => Destination::Elsewhere,
             None => self.join(target),
@@ -70,7 +68,7 @@ impl Base {
 
     fn join(&self, target: &str) -> Destination {
         match &self.origin {
-            Destination::Http(address) => Destination::Http(address.join(target)),
+            Destination::Http(address) => http(address.resolve(target)),
             Destination::Local(_) if target.starts_with("//") => Destination::Https,
             Destination::Local(origin) => Destination::Local(self.join_path(origin, target)),
             elsewhere => elsewhere.clone(),
@@ -96,6 +94,10 @@ impl Base {
             is_folder: decoded.ends_with('/'),
         }
     }
+}
+
+fn http(address: Result<Address, &'static str>) -> Destination {
+    address.map_or_else(Destination::Nowhere, Destination::Http)
 }
 
 /// The part of a link after the `#`, as it is written.

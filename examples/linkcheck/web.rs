@@ -111,7 +111,7 @@ async fn follow(address: &Address) -> Result<Verdict, String> {
             Answer {
                 status: 301 | 302 | 303 | 307 | 308,
                 location: Some(location),
-            } => match address.redirect(&location) {
+            } => match address.resolve(&location) {
                 Ok(next) => address = next,
                 Err(why) => {
                     return Ok(Verdict::Broken(format!("redirected to {location}: {why}")));

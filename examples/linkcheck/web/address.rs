@@ -46,19 +46,18 @@ impl Address {
         has_scheme(location, "https:")
     }
 
-    /// Reads where a redirect of this address leads.
-    pub(super) fn redirect(&self, location: &str) -> Result<Self, &'static str> {
-        if has_scheme(location, "http:") {
-            Self::parse(location)
-        } else if location.starts_with("//") {
-            Self::parse(&format!("http:{location}"))
+    /// Reads where a link or a redirect in this document leads. Fails with what is wrong with it.
+    pub(crate) fn resolve(&self, target: &str) -> Result<Self, &'static str> {
+        if has_scheme(target, "http:") {
+            Self::parse(target)
+        } else if target.starts_with("//") {
+            Self::parse(&format!("http:{target}"))
         } else {
-            Ok(self.join(location))
+            Ok(self.join(target))
         }
     }
 
-    /// Makes the address that a relative link in this document leads to.
-    pub(crate) fn join(&self, target: &str) -> Self {
+    fn join(&self, target: &str) -> Self {
         let target = without_fragment(target);
         let document = self.path.split('?').next().unwrap_or_default();
         let path = if target.is_empty() {
