@@ -149,9 +149,12 @@ impl Busy {
         let address = listener.local_addr()?;
         let mut queue = Vec::new();
         // Nobody accepts them. The one that does not get in any more shows that the queue is full.
-        while let Ok(stream) = net::TcpStream::connect_timeout(&address, Duration::from_millis(100))
-        {
-            queue.push(stream);
+        loop {
+            match net::TcpStream::connect_timeout(&address, Duration::from_millis(100)) {
+                Ok(stream) => queue.push(stream),
+                Err(error) if error.kind() == io::ErrorKind::TimedOut => break,
+                Err(error) => return Err(error),
+            }
         }
         Ok(Self {
             address,

@@ -122,7 +122,7 @@ fn sound_pages_are_sound() {
     let ran = linkcheck(&folder.0, &[]);
     assert_eq!(
         ran.report,
-        "11 pages, 111 links: 0 broken\n\
+        "11 pages, 112 links: 0 broken\n\
          not checked: 3 links to https://, which would need TLS\n\
          not checked: 6 links to no document, such as mailto:\n"
     );
@@ -272,24 +272,31 @@ fn connections_are_limited_and_used() {
 
 #[test]
 fn out_of_time_it_reports_what_it_has() {
+    report_until_the_deadline(&[]);
+}
+
+#[test]
+fn out_of_time_it_reports_what_it_has_one_after_the_other() {
+    report_until_the_deadline(&["--sequential"]);
+}
+
+#[track_caller]
+fn report_until_the_deadline(more: &[&str]) {
     let server = Server::start();
     let folder = Scratch::with_page(&format!(
         "[silent](http://{}/silent)\n[broken](missing.md)",
         server.address()
     ));
 
-    for more in [None, Some("--sequential")] {
-        let mut arguments = vec!["--timeout", "10m", "--deadline", "2s"];
-        arguments.extend(more);
-        let ran = linkcheck(&folder.0, &arguments);
-        assert_eq!(
-            ran.report,
-            "page.md:2: missing.md: there is no such file\n\
-             1 page, 2 links: 1 broken\n\
-             the deadline ran out: 0 pages not read, 1 link not followed\n"
-        );
-        assert_eq!(ran.status, Some(1));
-    }
+    let limits = ["--timeout", "10m", "--deadline", "2s"];
+    let ran = linkcheck(&folder.0, &[&limits, more].concat());
+    assert_eq!(
+        ran.report,
+        "page.md:2: missing.md: there is no such file\n\
+         1 page, 2 links: 1 broken\n\
+         the deadline ran out: 0 pages not read, 1 link not followed\n"
+    );
+    assert_eq!(ran.status, Some(1));
 }
 
 #[test]
