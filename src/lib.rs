@@ -1,4 +1,189 @@
-//! Structured concurrency on smol.
+//! Structured concurrency on smol: nobody leaves until everyone is accounted for.
+//!
+//! A task group owns its tasks. It does not return before every one of them is gone, every failure
+//! comes out in one error, and one cancellation reaches everything below it.
+//!
+//! ```
+//! use headcount::{Error, ErrorGroup, group, run};
+//!
+//! async fn fetch(what: &str, id: u32) -> Result<String, Error> {
+//!     Ok(format!("{what} of user {id}"))
+//! }
+//!
+//! fn main() -> Result<(), ErrorGroup> {
+//!     run(async {
+//!         let page = String::from("a page of six words or so");
+//!         group(async |g| {
+//!             let user = g.spawn(fetch("name", 7)); // In parallel, on the worker threads.
+//!             let orders = g.spawn(fetch("orders", 7)); // At the same time.
+//!             let words = g.spawn_local(async { Ok(page.split(' ').count()) }); // Borrows `page`.
+//!             println!("{}, {}, {} words", user.await?, orders.await?, words.await?);
+//!             Ok(())
+//!         })
+//!         .await
+//!     })
+//! }
+//! ```
+//!
+//! If one of the three fails or panics, the others are cancelled at the point where they wait, their
+//! cleanup runs, and `main` returns an error that says which task it was and where it was spawned.
+//! There is no way to leave the block with a task still running.
+//!
+//! To learn it from the beginning, read the [tutorial]; to see why it is made the way it is, the
+//! [design] notes.
+//!
+//! # What to use when
+//!
+//! | to | use | and not |
+//! | --- | --- | --- |
+//! | start a program | [`run`], [`Runtime::builder`] | |
+//! | run several things at once and wait for all | [`group()`] | `spawn` and a list of handles |
+//! | the same with a name, a limit, an error type of your own | [`TaskGroup::builder`] | |
+//! | spawn onto other threads | [`TaskGroup::spawn`] | |
+//! | spawn something that borrows | [`TaskGroup::spawn_local`] | `Arc`s made only to be moved in |
+//! | spawn from a task, a callback, another thread | [`TaskGroup::spawner`] | |
+//! | start a service and wait until it is ready | [`TaskGroup::start`] | a channel for the port |
+//! | go on when one of many jobs fails | [`Policy::Collect`] | a `match` in every task |
+//! | limit the time of something | [`timeout`], [`timeout_at`] | a timeout parameter |
+//! | cancel something by hand, or move its deadline | [`CancelScope`], [`TaskGroup::scope`] | a flag that everybody asks |
+//! | cancel one task | [`Task::cancel`] | |
+//! | finish a step that must not stop halfway | [`shield()`] | |
+//! | clean up with `.await`, borrowing | [`finally()`], [`bracket()`] | `Drop` that blocks |
+//! | clean up with `.await` at the end of a group | [`TaskGroup::defer`] | |
+//! | let a computing loop be cancelled | [`checkpoint`], [`is_cancelled`] | |
+//! | hand the time limit on to a server | [`time_left`], [`deadline`] | |
+//! | wait | [`sleep`], [`sleep_until`], [`interval`] | a timer of another crate |
+//! | tell failures apart | [`ErrorGroup::find`], [`ErrorGroup::partition`], [`ErrorGroup::leaves`] | |
+//! | hear of failures whose group was dropped | [`on_unclaimed`] | |
+//!
+//! Use something else to wait for two futures and nothing more: `futures_lite::future::zip` and
+//! `try_zip` need no group. And a task that belongs to nobody, and may be cut off at any time when the
+//! process exits, is what `smol::spawn(…).detach()` is for. There are fewer of those than one thinks.
+//!
+//! # The laws
+//!
+//! These hold everywhere in the crate, and the tests are arranged by them.
+//!
+//! 1. **Ownership.** Every task belongs to one group. The group returns only when all its tasks are
+//!    gone: what they owned is destroyed, and their finalizers have run.
+//! 2. **Nothing escapes.** If somebody drops the future of a group halfway, the tasks that borrow are
+//!    dropped at once. The others are cancelled and handed *up*: the group further out, or [`run`],
+//!    waits for them. Nothing outlives `run`, and no destructor blocks.
+//! 3. **No failure is lost.** Every error and every panic is reported exactly once. Being cancelled
+//!    is no failure, and never in a report.
+//! 4. **Cancellation is a tree.** Cancelling a scope reaches everything below it at once, and nothing
+//!    else. It cannot be taken back, and of several causes the first one stays.
+//! 5. **Shields hold.** Shielded code runs to its end. The cancellation takes effect at the first wait
+//!    after it that is not shielded.
+//! 6. **Finalizers run** exactly once, the innermost first, shielded, whatever became of the body.
+//! 7. **A result beats a cancellation that came too late.** The body is polled first and the clock is
+//!    read second, so a value that was produced is not thrown away for a tie.
+//! 8. **The scope that was cancelled absorbs it.** The code after it goes on. Of several scopes around
+//!    each other the outermost absorbs, and a timeout is never mistaken for another one.
+//! 9. **The body is a member** of its group. A failing task interrupts it, and if it fails the tasks
+//!    are cancelled.
+//! 10. **Drop-safe.** Every future of this crate may be dropped at any `.await`. Nothing is then
+//!     half done, unless its page says otherwise under *Cancel safety*.
+//!
+//! # Cancellation in a nutshell
+//!
+//! Cancelling a future in Rust means not polling it any more and dropping it. So cancelled code
+//! stops at the `.await` where it waits; nothing is thrown or returned there, and nothing can be
+//! swallowed by mistake. Destructors run, and so do the finalizers, which may wait.
+//!
+//! ```
+//! use headcount::{finally, run, shield, sleep, timeout};
+//! use std::{cell::RefCell, time::Duration};
+//!
+//! let log = RefCell::new(Vec::new());
+//! let say = |what| log.borrow_mut().push(what);
+//!
+//! run(async {
+//!     let late = timeout(Duration::from_millis(1), async {
+//!         finally(
+//!             async {
+//!                 shield(sleep(Duration::from_millis(20))).await; // Outlasts the timeout.
+//!                 say("the shielded step is done");
+//!                 sleep(Duration::MAX).await; // The first wait that can be cut: cut at once.
+//!                 say("never");
+//!             },
+//!             async {
+//!                 sleep(Duration::from_millis(1)).await; // Cleanup may wait.
+//!                 say("cleaned up");
+//!             },
+//!         )
+//!         .await;
+//!     })
+//!     .await;
+//!     assert!(late.is_err());
+//! });
+//! assert_eq!(log.into_inner(), ["the shielded step is done", "cleaned up"]);
+//! ```
+//!
+//! Scopes nest, and each group and each timeout is one. Who can be cut, and when:
+//!
+//! - A scope that was cancelled lets everything *protected* inside it end first: shields, finalizers,
+//!   and groups with their tasks. Then it drops the rest and returns.
+//! - Groups inside are cancelled right away, however deep; only their joining takes its time.
+//! - Cancelled code is not polled again once nothing protected is left in it. A task that has not
+//!   been polled yet never will be.
+//! - A computation that never waits cannot be cut. Put a [`checkpoint`] into its loop.
+//!
+//! One thing no library can do from inside: a future that is dropped by somebody else's combinator,
+//! `select!` of another crate for example, is gone at that moment, with the shields and borrowing
+//! finalizers in it. Law 2 holds all the same, [`TaskGroup::defer`] runs all the same, and this
+//! crate's own `timeout` and scopes do not have the problem.
+//!
+//! # Errors and panics
+//!
+//! Tasks and bodies return `Result<T, E>`, with [`Error`] for `E` unless the group says otherwise; it
+//! takes any error, so that `?` works. What a group returns is always an [`ErrorGroup`], even of one
+//! failure, so that callers meet one shape under light load and heavy. `{}` prints it in one line,
+//! `{:#}` and `{:?}` as a tree with the name and the spawn place of each task.
+//!
+//! A panic in a task or a body is captured and is a [`Failure`] like any other; see
+//! [`FailureKind::Panic`]. So is a panic of a destructor or a deferred finalizer; the others still
+//! run. Where a panic in a task should go on as one, there is [`GroupBuilder::resume_panics`]. A
+//! panic of the future given to [`run`] goes on from `run`, after everything else has ended. In code
+//! that is under no group, panics unwind as they do elsewhere. With `panic = "abort"` there is nothing
+//! to capture.
+//!
+//! The handle of a task, [`Task`], yields the value, or says that there is none ([`Aborted`]). The
+//! failure itself is in the group's report, whether somebody looks at the handle or not.
+//!
+//! # Executors and threads
+//!
+//! What a task may rely on about the thread it runs on does not depend on who awaits its group:
+//!
+//! | | inside [`run`] | under `smol::block_on`, tokio, any other executor |
+//! | --- | --- | --- |
+//! | parallel tasks ([`TaskGroup::spawn`]) | the worker threads, and the thread that called `run` | threads of a global pool, started when first needed; never the caller's |
+//! | bodies, borrowing tasks ([`TaskGroup::spawn_local`]) | the task that the group is in | the task that the group is in |
+//!
+//! - A parallel task may be on another thread after each `.await`. It is `Send` and `'static`.
+//! - `async-io`, and with it the smol crates, work on all of these threads. A context of another
+//!   runtime does not exist on the threads of this crate: tokio's sockets and timers work in the body
+//!   of a group under tokio, and not in its parallel tasks, unless they enter a handle of that
+//!   runtime.
+//! - Tasks share threads. One that blocks or computes for long keeps its thread; what is queued behind
+//!   it is taken over by another thread within about a millisecond, if one is free.
+//! - Tasks that were spawned run when the body first waits, or earlier on another thread. Nothing is
+//!   said about their order.
+//! - Worker threads are named `headcount-0`, `headcount-1`, and so on; [`RuntimeBuilder::thread_name`]
+//!   changes that. Their number is `HEADCOUNT_THREADS` if that is set, else what
+//!   [`std::thread::available_parallelism`] says.
+//!
+//! # Cancel safety
+//!
+//! Law 10 once more, as it is what every page under *Cancel safety* refers to: a future of this crate
+//! may be dropped at any `.await`, and nothing is then sent, received, granted or lost. Three kinds of
+//! futures do something on being dropped early, and say so on their pages: a group hands its tasks up,
+//! a shield drops what it holds, and `finally` and `bracket` drop body and cleanup alike.
+//!
+//! # Features
+//!
+//! There are no Cargo features: everything is always there. The crate forbids `unsafe` code and needs
+//! Rust 1.85, which will only be raised in a new minor version.
 
 #![forbid(unsafe_code)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
@@ -33,3 +218,18 @@ pub use crate::{
     },
     time::{Interval, Sleep, Tick, interval, now, sleep, sleep_until},
 };
+
+/// The tutorial: whole programs, then their parts, then the same broken on purpose.
+#[cfg(any(doc, doctest))]
+#[doc = include_str!("../docs/tutorial.md")]
+pub mod tutorial {}
+
+/// Why the crate is made the way it is, and what was rejected.
+#[cfg(any(doc, doctest))]
+#[doc = include_str!("../docs/design.md")]
+pub mod design {}
+
+/// Runs the examples of the README.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+mod readme {}
