@@ -182,8 +182,12 @@
 //!
 //! # Features
 //!
-//! There are no Cargo features: everything is always there. The crate forbids `unsafe` code and needs
-//! Rust 1.85, which will only be raised in a new minor version.
+//! | feature | what it adds | by default |
+//! | --- | --- | --- |
+//! | `testing` | the module `testing`: test runs with virtual time and chosen schedules | no |
+//!
+//! Everything else is always there. The crate forbids `unsafe` code and needs Rust 1.85, which is only
+//! raised in a new minor version.
 
 #![forbid(unsafe_code)]
 #![cfg_attr(docsrs, feature(doc_cfg))]

@@ -21,12 +21,14 @@ use std::{
 ///   `scope` and `frame`, beside `time`.
 /// - It knows nothing of tasks: beside `clock` or `lock`.
 const LAYERS: &[&[&str]] = &[
+    &["testing"],
     &["runtime"],
     &["group"],
     &["scope"],
     &["time"],
     &["frame"],
     &["clock", "pool"],
+    &["sim"],
     &["error"],
     &["lock"],
 ];
@@ -35,7 +37,8 @@ const LAYERS: &[&[&str]] = &[
 const ONLY_IN: &[(&str, &[&str], &str)] = &[
     (
         "Instant::now",
-        &["src/clock.rs"],
+        // A test run has a limit of real time besides its virtual clock.
+        &["src/clock.rs", "src/sim/world.rs"],
         "time goes through `crate::clock`, so that a test can replace it",
     ),
     (
