@@ -42,6 +42,7 @@
 //! | spawn onto other threads | [`TaskGroup::spawn`] | |
 //! | spawn something that borrows | [`TaskGroup::spawn_local`] | `Arc`s made only to be moved in |
 //! | spawn from a task, a callback, another thread | [`TaskGroup::spawner`] | |
+//! | the same where the group may have returned | [`Spawner::try_spawn`], [`GroupClosed`] | |
 //! | start a service and wait until it is ready | [`TaskGroup::start`] | a channel for the port |
 //! | go on when one of many jobs fails | [`Policy::Collect`] | a `match` in every task |
 //! | limit the time of something | [`timeout`], [`timeout_at`] | a timeout parameter |
@@ -53,6 +54,7 @@
 //! | let a computing loop be cancelled | [`checkpoint`], [`is_cancelled`] | |
 //! | hand the time limit on to a server | [`time_left`], [`deadline`] | |
 //! | wait | [`sleep`], [`sleep_until`], [`interval`] | a timer of another crate |
+//! | know which task failed | [`Failure::task`], [`TaskInfo`] | a name in the text of the error |
 //! | tell failures apart | [`ErrorGroup::find`], [`ErrorGroup::partition`], [`ErrorGroup::leaves`] | |
 //! | hear of failures whose group was dropped | [`on_unclaimed`] | |
 //!
