@@ -51,6 +51,10 @@ use crate::{
 /// the body fails, the tasks are cancelled. If the body returns its value first, the tasks go on,
 /// and the group waits for them.
 ///
+/// A value that the body has returned is kept, whatever is cancelled afterwards: a timeout around the
+/// group then cuts the tasks, and the group returns the value all the same. Where the value means
+/// something only with the work of the tasks done, await their handles in the body.
+///
 /// Tasks run in parallel on the threads of [`run`](crate::run()), or, outside of it, on a global pool of
 /// threads that is started then. [`TaskGroup::spawn_local`] spawns tasks that borrow from the
 /// surroundings of the group.
@@ -61,9 +65,9 @@ use crate::{
 /// # Errors
 ///
 /// Fails with an error group of everything that failed; the value of the body is dropped then. The
-/// error group is empty if the group was cancelled by hand before its body returned a value. If a
-/// scope *around* the group was cancelled and nothing failed, nothing is returned at all: that scope
-/// absorbs the cancellation.
+/// error group is empty if the group was cancelled by hand before its body returned a value, and
+/// nothing failed. If a scope *around* the group was cancelled before that, and nothing failed, nothing
+/// is returned at all: that scope absorbs the cancellation.
 ///
 /// # Panics
 ///
@@ -172,11 +176,17 @@ impl<'env, E> TaskGroup<'env, E> {
 impl<'env, E: Send + 'static> TaskGroup<'env, E> {
     /// Spawns a task that runs in parallel, on the threads of the runtime.
     ///
+    /// Spawning does not wait and does not poll the task: it runs when the body first waits, or earlier
+    /// on another thread. The handle yields its value; dropping the handle leaves the task in the
+    /// group.
+    ///
     /// The task has the cancel scopes and deadlines of the *group*, whoever spawns it. It may be
     /// spawned while the body or any task of the group lives. In a group that was cancelled the
     /// future is dropped unpolled, and the handle yields [`Aborted::Cancelled`].
     ///
-    /// For a task that borrows from its surroundings there is [`spawn_local`](Self::spawn_local).
+    /// For a task that borrows from its surroundings there is [`spawn_local`](Self::spawn_local), for
+    /// spawning from inside a task [`spawner`](Self::spawner), and for a service that others depend on
+    /// [`start`](Self::start).
     ///
     /// [`Aborted::Cancelled`]: crate::Aborted::Cancelled
     ///
@@ -205,6 +215,8 @@ impl<'env, E: Send + 'static> TaskGroup<'env, E> {
     }
 
     /// Spawns a parallel task with a name, for errors and the task tree.
+    ///
+    /// Names need not be unique. Everything said of [`spawn`](Self::spawn) holds here too.
     ///
     /// # Panics
     ///
@@ -235,7 +247,14 @@ impl<'env, E: Send + 'static> TaskGroup<'env, E> {
     ///
     /// It runs concurrently with the body and the other tasks, on the task that the group is in:
     /// borrowing tasks never run at the same time as each other, so one that computes for long holds
-    /// the others up. When the group's future is dropped, it is dropped there and then.
+    /// the others up. What should use another processor is for [`spawn`](Self::spawn).
+    ///
+    /// It may borrow what was there before the group, not what belongs to the body. It has to be
+    /// `Send`, because the group itself may be inside a parallel task. In a group that was cancelled it
+    /// is dropped unpolled.
+    ///
+    /// When somebody drops the group's future, the task is dropped there and then, with the shields and
+    /// finalizers in it.
     ///
     /// # Panics
     ///
@@ -267,6 +286,8 @@ impl<'env, E: Send + 'static> TaskGroup<'env, E> {
     }
 
     /// Spawns a borrowing task with a name, for errors and the task tree.
+    ///
+    /// Everything said of [`spawn_local`](Self::spawn_local) holds here too.
     ///
     /// # Panics
     ///
@@ -337,6 +358,9 @@ impl<'env, E: Send + 'static> TaskGroup<'env, E> {
 
     /// Returns a handle that spawns parallel tasks into this group from anywhere.
     ///
+    /// A task that spawns siblings needs one, since it cannot hold the group itself; so does a thread
+    /// or a callback. It does not keep the group open.
+    ///
     /// # Examples
     ///
     /// ```
@@ -369,8 +393,10 @@ impl<'env, E: Send + 'static> TaskGroup<'env, E> {
     ///
     /// # Errors
     ///
-    /// Fails with [`StartError`](crate::StartError) if the task ended before it was ready, or the
-    /// group had been cancelled. The task is gone by then.
+    /// Fails with [`StartError`](crate::StartError) if the task was not ready before it ended; the
+    /// task is gone by then, and the group is unharmed. `Failed` and `Panicked` say how it ended,
+    /// `NotReady` that it ended or dropped its [`Ready`] without having reported. `Cancelled` means
+    /// that the group was cancelled; if a scope around the *caller* was, nothing is returned.
     ///
     /// # Panics
     ///
@@ -503,6 +529,9 @@ impl<'env, E: Send + 'static> TaskGroup<'env, E> {
 
     /// Tells whether the group was cancelled: by hand, by a failure, or from further out.
     ///
+    /// It asks about this group. Running code that wants to know about itself, shields included, asks
+    /// [`is_cancelled`](crate::is_cancelled()).
+    ///
     /// # Examples
     ///
     /// ```
@@ -566,7 +595,9 @@ impl<'env, E: Send + 'static> TaskGroup<'env, E> {
 
     /// Returns a handle to the scope that the group is.
     ///
-    /// With it a group is cancelled from anywhere, and given a deadline.
+    /// With it a group is cancelled from anywhere, and given a deadline. A group whose deadline passes
+    /// ends as if it had been cancelled by hand. To learn of the deadline as a
+    /// [`TimedOut`](crate::TimedOut), put a [`timeout`](crate::timeout) around the group instead.
     ///
     /// # Examples
     ///
@@ -591,6 +622,9 @@ impl<'env, E: Send + 'static> TaskGroup<'env, E> {
     /// When the body and all tasks are gone, whatever became of them, the deferred finalizers run
     /// one after the other, the last one first. They are shielded; a [`timeout`](crate::timeout)
     /// inside works. A panic of one is one more failure of the group, and the others still run.
+    ///
+    /// It is a method of the group, and not of the code that calls it: `defer` in a task of a
+    /// long-lived group runs when that group ends, not when the task does.
     ///
     /// Since it owns what it needs, a deferred finalizer runs even if somebody drops the group's
     /// future: the group further out does not end before it is done. For cleanup that borrows there

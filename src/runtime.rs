@@ -19,7 +19,8 @@ use crate::{
 ///
 /// Starts the worker threads, runs `main` on the calling thread (it need be neither `Send` nor
 /// `'static`), and returns its output. Before that it cancels and waits for every straggler: tasks
-/// of groups whose future was dropped. Nothing outlives `run`.
+/// of groups whose future was dropped. Nothing outlives `run`. What stragglers fail with nobody is
+/// there to return; it goes to the hook of [`on_unclaimed`](crate::on_unclaimed).
 ///
 /// It is the counterpart of Python's `asyncio.run`. Groups also work without it, under
 /// `smol::block_on`, tokio or any other executor; parallel tasks then run on threads of their own.

@@ -303,7 +303,8 @@ impl ScopeHandle {
 
     /// Moves the deadline of the scope, or takes it away with `None`.
     ///
-    /// Works while the scope runs, from any thread. A time that has passed cancels the scope at its
+    /// Works before and while the scope runs, from any thread, and takes the place of both the deadline
+    /// and the timeout that the scope was made with. A time that has passed cancels the scope at its
     /// next wait. A scope that was cancelled already does not come back to life.
     ///
     /// # Examples

@@ -27,6 +27,24 @@ pub struct Failure<E = Error> {
 }
 
 /// How a task failed.
+///
+/// # Examples
+///
+/// ```
+/// use headcount::{FailureKind, Policy, TaskGroup, run};
+///
+/// let group = TaskGroup::builder().policy(Policy::Collect).run(async |g| {
+///     g.spawn(async { Err::<(), _>("no route".into()) });
+///     g.spawn(async { if true { panic!("boom") } else { Ok(()) } });
+///     Ok(())
+/// });
+/// for failure in run(group).unwrap_err() {
+///     match failure.into_kind() {
+///         FailureKind::Error(error) => assert_eq!(error.to_string(), "no route"),
+///         FailureKind::Panic(panic) => assert_eq!(panic.message(), Some("boom")),
+///     }
+/// }
+/// ```
 #[derive(Debug)]
 pub enum FailureKind<E> {
     /// It returned an error.

@@ -242,6 +242,22 @@ impl<F> StdError for GroupClosed<F> {}
 /// Why [`TaskGroup::start`](crate::TaskGroup::start) has no value to give.
 ///
 /// The child that was to be started is gone by then, and its group is unharmed.
+///
+/// # Examples
+///
+/// ```
+/// use headcount::{Ready, StartError, group, run};
+///
+/// run(group(async |g| {
+///     let failed = g.start(|_ready: Ready<u16>| async { Err("the port is taken".into()) });
+///     match failed.await {
+///         Err(StartError::Failed(error)) => assert_eq!(error.to_string(), "the port is taken"),
+///         _ => unreachable!(),
+///     }
+///     Ok(())
+/// }))
+/// .unwrap();
+/// ```
 #[derive(Debug)]
 pub enum StartError<E = super::Error> {
     /// The child failed before it was ready.

@@ -29,7 +29,7 @@ static HOOK: Mutex<Option<Hook>> = Mutex::new(None);
 /// # Examples
 ///
 /// ```
-/// use headcount::{group, on_unclaimed, run, sleep, finally};
+/// use headcount::{finally, group, on_unclaimed, run, sleep};
 /// use std::{sync::mpsc, time::Duration};
 ///
 /// let (tell, told) = mpsc::channel();
@@ -37,7 +37,6 @@ static HOOK: Mutex<Option<Hook>> = Mutex::new(None);
 ///
 /// run(async {
 ///     let group = group(async |g| {
-///         let (ready, started) = futures_lite::future::zip(async {}, async {}).await;
 ///         g.spawn_named("upload", async {
 ///             finally(sleep(Duration::MAX), async { panic!("cannot say goodbye") }).await;
 ///             Ok(())

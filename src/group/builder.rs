@@ -75,7 +75,7 @@ impl<E: Send + 'static> GroupBuilder<E> {
         self
     }
 
-    /// Sets what the failure of one task does to the others.
+    /// Sets what the failure of one task does to the others; [`Policy::FailFast`] unless set.
     ///
     /// # Examples
     ///
@@ -95,7 +95,7 @@ impl<E: Send + 'static> GroupBuilder<E> {
         self
     }
 
-    /// Lets at most so many tasks of the group be alive at a time.
+    /// Lets at most so many tasks of the group be alive at a time; any number unless set.
     ///
     /// Spawning never waits: what is beyond the limit is queued, and its turn comes in the order of
     /// the spawns, when a task before it is gone. If the group is cancelled, what is queued is
@@ -141,7 +141,8 @@ impl<E: Send + 'static> GroupBuilder<E> {
 
     /// Lets a panic of a task go on from the group, after everything in it has ended.
     ///
-    /// Without this, panics are members of the group's error like all failures.
+    /// Without this, panics are members of the group's error like all failures. With it the first panic
+    /// is resumed where the group is awaited, and the other failures are lost.
     ///
     /// # Examples
     ///
@@ -160,6 +161,9 @@ impl<E: Send + 'static> GroupBuilder<E> {
     }
 
     /// Sets the type of the errors that body and tasks return, in place of [`Error`].
+    ///
+    /// For callers that match on what failed. If `?` is to work on the handles of tasks, the type needs
+    /// a `From<Aborted>`.
     ///
     /// # Examples
     ///
@@ -197,7 +201,8 @@ impl<E: Send + 'static> GroupBuilder<E> {
 
     /// Runs a group: the body, and everything that is spawned in it.
     ///
-    /// See [`group`](crate::group()) for what the future does.
+    /// What the future does, how it fails and what dropping it does is said at
+    /// [`group`](crate::group()).
     ///
     /// # Examples
     ///

@@ -49,7 +49,7 @@ impl<E> Spawner<E> {
 impl<E: Send + 'static> Spawner<E> {
     /// Spawns a task into the group, to run in parallel.
     ///
-    /// See [`TaskGroup::spawn`](crate::TaskGroup::spawn).
+    /// Everything said of [`TaskGroup::spawn`](crate::TaskGroup::spawn) holds here too.
     ///
     /// # Panics
     ///
@@ -79,6 +79,8 @@ impl<E: Send + 'static> Spawner<E> {
 
     /// Spawns a task with a name, for errors and the task tree.
     ///
+    /// Everything said of [`TaskGroup::spawn`](crate::TaskGroup::spawn) holds here too.
+    ///
     /// # Panics
     ///
     /// Panics if the group has returned.
@@ -106,6 +108,9 @@ impl<E: Send + 'static> Spawner<E> {
     }
 
     /// Spawns a task into the group, if the group still takes any.
+    ///
+    /// For threads and callbacks that do not know how long the group lives. Whoever knows that it does
+    /// uses [`spawn`](Self::spawn).
     ///
     /// # Errors
     ///

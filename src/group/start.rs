@@ -28,6 +28,22 @@ use crate::{
 ///
 /// Dropping it unsent means that the task will never be ready: the task is cancelled then, and the
 /// caller gets [`StartError::NotReady`].
+///
+/// # Examples
+///
+/// ```
+/// use headcount::{Ready, StartError, group, run};
+///
+/// run(group(async |g| {
+///     let silent = g.start(|ready: Ready<u16>| async move {
+///         drop(ready);
+///         Ok(())
+///     });
+///     assert!(matches!(silent.await, Err(StartError::NotReady)));
+///     Ok(())
+/// }))
+/// .unwrap();
+/// ```
 #[must_use = "without `send` the caller waits in vain, and the task is cancelled"]
 pub struct Ready<V> {
     exchange: Arc<Exchange<V>>,

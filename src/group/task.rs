@@ -24,8 +24,12 @@ use crate::{
 /// at the handle.
 ///
 /// Dropping the handle does not touch the task. It stays in its group, which waits for it as before.
-/// A task that awaits its own handle, or that of a task whose child it is, would wait for ever; it
-/// gets [`Aborted::Failed`] instead.
+///
+/// # Errors
+///
+/// Yields [`Aborted::Cancelled`] if the task was cancelled before it had a value, and
+/// [`Aborted::Failed`] if it failed or panicked. A task that awaits its own handle, or that of a task
+/// whose child it is, would wait for ever; it gets [`Aborted::Failed`] as well.
 ///
 /// # Cancel safety
 ///

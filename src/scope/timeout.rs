@@ -20,6 +20,9 @@ use crate::error::TimedOut;
 /// [group](crate::group()) inside is cancelled and joined before the timeout is reported. Timeouts
 /// nest, and the earliest deadline counts.
 ///
+/// So it may return later than `limit`: after a shield or a cleanup has ended, or after a poll that
+/// took long. A future that never waits cannot be cut at all; see [`checkpoint`](crate::checkpoint).
+///
 /// A future that is done when the time is up has made it, also with [`Duration::ZERO`]: it is polled
 /// at least once. [`Duration::MAX`], like anything too long to be added to the time, means never.
 ///

@@ -14,7 +14,8 @@ use crate::clock;
 ///
 /// The first tick comes one period after this call. Ticks keep to the schedule: time spent between
 /// two of them does not move the next. Ticks that nobody waited for in time are left out, not made
-/// up for, so that a slow consumer does not get a burst.
+/// up for, so that a slow consumer does not get a burst. For a pause *between* two pieces of work,
+/// however long they take, [`sleep`](crate::sleep) in the loop.
 ///
 /// A period that is too long to be added to the time, [`Duration::MAX`] for one, never ticks.
 ///

@@ -15,6 +15,10 @@ use crate::{
 
 /// Waits for this long, counted from the first poll.
 ///
+/// It never ends early; how much later it ends depends on the system, and on how busy the thread is.
+/// For something that repeats, an [`interval`](crate::interval) keeps to its schedule where a loop of
+/// sleeps drifts. To limit the time of something else, use a [`timeout`](crate::timeout).
+///
 /// A duration that is too long to be added to the time, [`Duration::MAX`] for one, means for ever.
 ///
 /// # Cancel safety
