@@ -111,6 +111,29 @@ fn what_needs_no_introduction_is_exported() {
 }
 
 #[test]
+fn every_example_that_a_page_names_exists() {
+    let examples = root().join("examples");
+    if !examples.exists() {
+        return; // Not every copy of the crate has them.
+    }
+    let mut missing = BTreeSet::new();
+    for page in pages() {
+        for rest in read(&page).split("--example ").skip(1) {
+            let is_end = |sign: char| !(sign.is_alphanumeric() || sign == '_');
+            let name = rest.split(is_end).next().expect("there is a first part");
+            let places = [
+                examples.join(format!("{name}.rs")),
+                examples.join(name).join("main.rs"),
+            ];
+            if !places.iter().any(|place| place.exists()) {
+                missing.insert(format!("{}: {name}", shown(&page)));
+            }
+        }
+    }
+    assert!(missing.is_empty(), "{}", lines(&missing));
+}
+
+#[test]
 fn nothing_speaks_of_the_machine() {
     let places = ["work", "root", "home", "Users", "tmp/bash"].map(|place| format!("/{place}/"));
     let mut told = BTreeSet::new();
