@@ -82,9 +82,7 @@ fn every_item_is_introduced_on_some_page() {
     let facade = read(&root().join("src/lib.rs"));
     let mut prose: String = facade.lines().filter_map(doc_comment).collect();
     prose.extend(pages().iter().map(|page| read(page)));
-    let words: BTreeSet<_> = prose
-        .split(|sign: char| !(sign.is_alphanumeric() || sign == '_'))
-        .collect();
+    let words: BTreeSet<_> = words(&prose).collect();
 
     let exported = exported(&facade);
     assert!(exported.contains("group"), "the exports are read wrongly");
@@ -108,6 +106,35 @@ fn what_needs_no_introduction_is_exported() {
             "{name} has gone; take it off the list"
         );
     }
+}
+
+#[test]
+fn what_the_design_notes_name_exists() {
+    let page = read(&root().join("docs/design.md"));
+    let source: String = below("src", &["rs"])
+        .iter()
+        .map(|file| read(file))
+        .collect();
+    let words: BTreeSet<_> = words(&source).collect();
+    let mut missing = BTreeSet::new();
+    for span in code_spans(&page) {
+        let is_there = if span.ends_with(".rs") {
+            root().join(span).exists() || root().join("src").join(span).exists()
+        } else if is_path(span) {
+            span.split("::")
+                .all(|part| words.contains(part.trim_end_matches("()")))
+        } else {
+            true
+        };
+        if !is_there {
+            missing.insert(span.to_owned());
+        }
+    }
+    assert!(
+        missing.is_empty(),
+        "renamed in the source?\n{}",
+        lines(&missing)
+    );
 }
 
 #[test]
@@ -319,6 +346,16 @@ fn prose(page: &str) -> impl Iterator<Item = &str> {
         in_code ^= is_fence;
         !in_code && !is_fence
     })
+}
+
+fn words(text: &str) -> impl Iterator<Item = &str> {
+    text.split(|sign: char| !(sign.is_alphanumeric() || sign == '_'))
+}
+
+/// Whether this is a path and nothing else: `Hub::hand_up`.
+fn is_path(span: &str) -> bool {
+    let is_sign = |sign: char| sign.is_alphanumeric() || matches!(sign, '_' | ':' | '(' | ')');
+    span.contains("::") && span.chars().all(is_sign)
 }
 
 fn code_spans(page: &str) -> impl Iterator<Item = &str> {
