@@ -80,6 +80,9 @@ use crate::{
 /// other tasks are cancelled and go to the group around this one (or to `run`), which does not end
 /// before they are gone, their finalizers included. Nothing escapes, and nobody blocks.
 ///
+/// A group that was begun and is kept without being polled, as after a `select!` over `&mut group`,
+/// holds up a scope around it that is cancelled: drop it, or poll it to its end.
+///
 /// # Examples
 ///
 /// ```

@@ -130,6 +130,8 @@
 //! - Cancelled code is not polled again once nothing protected is left in it. A task that has not
 //!   been polled yet never will be.
 //! - A computation that never waits cannot be cut. Put a [`checkpoint`] into its loop.
+//! - What was begun has to be polled to its end or dropped. A group or a shield that is kept by reference
+//!   and not polled any more holds up the scopes around it when they are cancelled.
 //!
 //! One thing no library can do from inside: a future that is dropped by somebody else's combinator,
 //! `select!` of another crate for example, is gone at that moment, with the shields and borrowing

@@ -37,6 +37,9 @@ use crate::{
 /// drops the returned future, another crate's `select!` for example, drops what is inside where it
 /// stands.
 ///
+/// A shield that was begun holds off the scopes around it until it is done or dropped. One that is
+/// kept and not polled any more, as after a `select!` over `&mut shield`, holds them off for ever.
+///
 /// # Examples
 ///
 /// ```
