@@ -57,6 +57,7 @@
 //! | know which task failed | [`Failure::task`], [`TaskInfo`] | a name in the text of the error |
 //! | tell failures apart | [`ErrorGroup::find`], [`ErrorGroup::partition`], [`ErrorGroup::leaves`] | |
 //! | hear of failures whose group was dropped | [`on_unclaimed`] | |
+//! | test all of this, without waiting | the module `testing`, with the feature of that name | sleeps in tests |
 //!
 //! Use something else to wait for two futures and nothing more: `futures_lite::future::zip` and
 //! `try_zip` need no group. And a task that belongs to nobody, and may be cut off at any time when the
