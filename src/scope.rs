@@ -42,6 +42,14 @@ pub use self::{
 /// taken back. When several scopes around each other are cancelled, the outermost one absorbs it:
 /// the code between them does not run.
 ///
+/// | cancelled | then |
+/// | --- | --- |
+/// | before it is run | the future runs up to its first wait, and is cut there |
+/// | while the future waits | it is cut there |
+/// | while it is shielded | it is cut at its first wait after the shield |
+/// | in the poll in which the future is done | its value is returned |
+/// | after that | nothing happens |
+///
 /// For nothing but a time limit, [`timeout`] is shorter. For several tasks that are cancelled
 /// together, a [group](crate::group()) is a scope already; see [`TaskGroup::scope`].
 ///

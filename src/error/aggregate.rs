@@ -155,6 +155,15 @@ impl<E: fmt::Debug> fmt::Debug for Failure<E> {
 /// panic with the message. Because `main` prints errors with `{:?}`, a `main` that returns an
 /// `ErrorGroup` reports everything.
 ///
+/// ```text
+/// task group "mirror" (src/main.rs:5) failed
+/// ├─ task "index" (src/main.rs:6): no such page
+/// └─ task "pages" (src/main.rs:7): task group "pages" (src/main.rs:8) failed
+///    ├─ task "one" (src/main.rs:9): no route to host
+///    │  caused by: the cable is unplugged
+///    └─ task #12 (src/main.rs:10) panicked: no page 7
+/// ```
+///
 /// Errors of a [type of one's own](crate::GroupBuilder::errors) are shown by the name of their type,
 /// since nothing obliges that type to be printable; [`map_errors`](Self::map_errors) into
 /// [`Error`] shows them in full.
