@@ -352,10 +352,10 @@ fn words(text: &str) -> impl Iterator<Item = &str> {
     text.split(|sign: char| !(sign.is_alphanumeric() || sign == '_'))
 }
 
-/// Whether this is a path and nothing else: `Hub::hand_up`.
+/// Whether this is a path of the crate and nothing else: `Hub::hand_up`.
 fn is_path(span: &str) -> bool {
     let is_sign = |sign: char| sign.is_alphanumeric() || matches!(sign, '_' | ':' | '(' | ')');
-    span.contains("::") && span.chars().all(is_sign)
+    span.contains("::") && !span.starts_with("std::") && span.chars().all(is_sign)
 }
 
 fn code_spans(page: &str) -> impl Iterator<Item = &str> {
