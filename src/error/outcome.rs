@@ -249,9 +249,12 @@ impl<F> StdError for GroupClosed<F> {}
 /// use headcount::{Ready, StartError, group, run};
 ///
 /// run(group(async |g| {
-///     let failed = g.start(|_ready: Ready<u16>| async { Err("the port is taken".into()) });
+///     let failed = g.start(|ready: Ready<u16>| async move {
+///         ready.send("eighty".parse()?);
+///         Ok(())
+///     });
 ///     match failed.await {
-///         Err(StartError::Failed(error)) => assert_eq!(error.to_string(), "the port is taken"),
+///         Err(StartError::Failed(error)) => assert!(error.is::<std::num::ParseIntError>()),
 ///         _ => unreachable!(),
 ///     }
 ///     Ok(())

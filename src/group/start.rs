@@ -27,7 +27,8 @@ use crate::{
 /// With this a task that was [started](crate::TaskGroup::start) reports that it is ready.
 ///
 /// Dropping it unsent means that the task will never be ready: the task is cancelled then, and the
-/// caller gets [`StartError::NotReady`].
+/// caller gets [`StartError::NotReady`]. So move it into the future, with `async move`; a closure that
+/// leaves it behind drops it before the task has begun.
 ///
 /// # Examples
 ///
