@@ -147,6 +147,18 @@ impl<E: fmt::Debug> fmt::Debug for Failure<E> {
 /// [scope](crate::TaskGroup::scope), its body had not returned its value yet, and nothing failed.
 /// [`is_cancelled`](Self::is_cancelled) is true then.
 ///
+/// # Which method
+///
+/// | to | there is |
+/// | --- | --- |
+/// | log it, or show it to somebody | `{}`, `{:#}` |
+/// | look at what came first | [`first`](Self::first) |
+/// | look at each failed task of this group | [`iter`](Self::iter), `into_iter` |
+/// | look through nested groups | [`leaves`](ErrorGroup::leaves) |
+/// | know whether one kind of error is among them | [`find`](ErrorGroup::find) |
+/// | handle one kind, and pass on what is left | [`partition`](ErrorGroup::partition) |
+/// | have a panic go on | [`resume_panics`](Self::resume_panics) |
+///
 /// # Printing
 ///
 /// `{}` is one line that says which group it was and which of its tasks failed, and leaves their
