@@ -27,7 +27,7 @@
 //!
 //! If one of the three fails or panics, the others are cancelled at the point where they wait, their
 //! cleanup runs, and `main` returns an error that says which task it was and where it was spawned.
-//! There is no way to leave the block with a task still running.
+//! However the block is left, no task is left behind that nobody waits for.
 //!
 //! To learn it from the beginning, read the [tutorial]; to see why it is made the way it is, the
 //! [design] notes.
@@ -181,9 +181,10 @@
 //! # Cancel safety
 //!
 //! Law 10 once more, as it is what every page under *Cancel safety* refers to: a future of this crate
-//! may be dropped at any `.await`, and nothing is then sent, received, granted or lost. Three kinds of
+//! may be dropped at any `.await`, and nothing is then sent, received, granted or lost. Some
 //! futures do something on being dropped early, and say so on their pages: a group hands its tasks up,
-//! a shield drops what it holds, and `finally` and `bracket` drop body and cleanup alike.
+//! `start` leaves its task to the group, cancelled, a shield drops what it holds, and `finally` and
+//! `bracket` drop body and cleanup alike.
 //!
 //! # Features
 //!
