@@ -51,6 +51,8 @@ pub(crate) enum TaskRole {
     Body,
     /// A finalizer that was deferred.
     Finalizer,
+    /// One of several futures that run concurrently, by its position among them. Not a task at all.
+    Part(usize),
 }
 
 impl TaskInfo {
@@ -93,6 +95,25 @@ impl TaskInfo {
     #[must_use]
     pub fn id(&self) -> u64 {
         self.id
+    }
+
+    /// Returns the position of a future that is no task but one of several given to
+    /// [`gather`](crate::gather) or one of its relatives. It counts from 0.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use headcount::{gather, run};
+    ///
+    /// let failed = run(gather((async { Ok(7) }, async { Err::<(), _>("no route") })));
+    /// assert_eq!(failed.unwrap_err().first().unwrap().task().index(), Some(1));
+    /// ```
+    #[must_use]
+    pub fn index(&self) -> Option<usize> {
+        match self.role {
+            TaskRole::Part(index) => Some(index),
+            _ => None,
+        }
     }
 
     /// Returns the name given at the spawn, if one was given.
@@ -153,6 +174,7 @@ impl fmt::Display for TaskInfo {
             (TaskRole::Body, Some(name)) => write!(f, "the body of group {name:?}")?,
             (TaskRole::Body, None) => write!(f, "the group's body")?,
             (TaskRole::Finalizer, _) => write!(f, "a deferred finalizer")?,
+            (TaskRole::Part(index), _) => write!(f, "future {index}")?,
         }
         write!(f, " ({}:{})", self.location.file(), self.location.line())
     }

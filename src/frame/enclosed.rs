@@ -49,6 +49,11 @@ impl<F> Enclosed<F> {
         self.body.is_none()
     }
 
+    /// Looks at the future.
+    pub(crate) fn get(&self) -> Option<&F> {
+        self.body.as_ref()
+    }
+
     /// Drops the future, under its frame. Returns the panic of its destructor.
     pub(crate) fn clear(self: Pin<&mut Self>) -> Result<(), Panic> {
         let mut this = self.project();
