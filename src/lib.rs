@@ -200,11 +200,13 @@
 #![doc(test(attr(deny(warnings), allow(dead_code, unused_variables))))]
 
 mod clock;
+mod crew;
 mod error;
 mod frame;
 mod group;
 mod lock;
 mod pool;
+mod results;
 mod runtime;
 mod scope;
 mod sim;
@@ -219,6 +221,13 @@ pub use crate::{
     },
     group::{
         Group, GroupBuilder, Policy, Ready, Spawner, Start, StartTask, Task, TaskGroup, group,
+    },
+    results::{
+        AsCompleted, Contenders, FirstOk, Gather, GatherAll, GatherSettled, Gatherable,
+        NoContenders, OneOf1, OneOf2, OneOf3, OneOf4, OneOf5, OneOf6, OneOf7, OneOf8, OneOf9,
+        OneOf10, OneOf11, OneOf12, Quorum, Race, RaceAll, RaceWith, Staggered, TasksCompleted,
+        Tied, as_completed, first_ok, gather, gather_all, gather_settled, quorum, race, race_all,
+        race_with, staggered,
     },
     runtime::{Runtime, RuntimeBuilder, run},
     scope::{

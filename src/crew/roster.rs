@@ -1,0 +1,127 @@
+//! Who of a crew is ready.
+
+use std::{
+    collections::VecDeque,
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    task::{Wake, Waker},
+};
+
+use crate::{frame, lock::Mutex};
+
+/// The hands that have been woken since the crew last looked.
+#[derive(Default)]
+pub(super) struct Roster {
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    /// The numbers of those that are ready, in the order in which they became so.
+    ready: VecDeque<usize>,
+    /// Wakes the task of the crew; there while the crew waits.
+    waker: Option<Waker>,
+}
+
+impl Roster {
+    /// The crew begins to poll: takes those that are ready over into `round`, which is empty.
+    pub(super) fn take_ready(&self, round: &mut VecDeque<usize>) {
+        let waker = {
+            let mut state = self.state.lock();
+            std::mem::swap(&mut state.ready, round);
+            state.waker.take()
+        };
+        drop(waker);
+    }
+
+    /// Puts hands among those that are ready, without waking anybody.
+    pub(super) fn put_back(&self, hands: Vec<usize>) {
+        if !hands.is_empty() {
+            self.state.lock().ready.extend(hands);
+        }
+    }
+
+    /// The crew has nothing more to do now: `waker` will be woken when there is, or at once if that
+    /// is so already, unless `later`.
+    pub(super) fn wait(&self, waker: &Waker, later: bool) {
+        let mut waker = Some(waker.clone());
+        let is_ready = {
+            let mut state = self.state.lock();
+            std::mem::swap(&mut state.waker, &mut waker);
+            if state.ready.is_empty() || later {
+                None
+            } else {
+                state.waker.take()
+            }
+        };
+        drop(waker);
+        frame::wake(is_ready);
+    }
+
+    fn ring(&self, index: usize) {
+        let waker = {
+            let mut state = self.state.lock();
+            state.ready.push_back(index);
+            state.waker.take()
+        };
+        frame::wake(waker);
+    }
+}
+
+/// Wakes one hand.
+#[expect(
+    unnameable_types,
+    reason = "a hidden part of traits that are implemented here only"
+)]
+pub struct Bell {
+    roster: Arc<Roster>,
+    index: usize,
+    /// Whether it is among those that are ready already.
+    rung: AtomicBool,
+}
+
+impl Bell {
+    /// A bell that was rung: its hand has its first turn to come.
+    pub(super) fn new(roster: &Arc<Roster>, index: usize) -> Arc<Self> {
+        Arc::new(Self {
+            roster: Arc::clone(roster),
+            index,
+            rung: AtomicBool::new(true),
+        })
+    }
+
+    /// Has the hand polled.
+    pub(super) fn ring(&self) {
+        if !self.rung.swap(true, Ordering::SeqCst) {
+            self.roster.ring(self.index);
+        }
+    }
+
+    /// The hand is about to be polled.
+    pub(super) fn answer(&self) {
+        // No more is needed of the order: who rings next takes the lock afterwards, and so does who
+        // takes that ring in.
+        self.rung.store(false, Ordering::SeqCst);
+    }
+}
+
+impl Wake for Bell {
+    fn wake(self: Arc<Self>) {
+        self.ring();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        self.ring();
+    }
+}
+
+impl fmt::Debug for Bell {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Bell")
+            .field("index", &self.index)
+            .finish_non_exhaustive()
+    }
+}
