@@ -58,6 +58,9 @@ pub trait Hands {
     /// Cancels a hand. It has to be polled afterwards.
     fn cancel_hand(self: Pin<&mut Self>, index: usize);
 
+    /// Gives a hand a new frame, unless something protected is alive in it.
+    fn renew_hand(self: Pin<&mut Self>, index: usize);
+
     /// Whether nothing protected is alive in a hand.
     fn is_idle(self: Pin<&mut Self>, index: usize) -> bool;
 
@@ -96,6 +99,9 @@ pub(crate) struct Crew<S: Hands> {
     attitude: Attitude,
     /// Whether all hands have been cancelled.
     is_cancelled: bool,
+    /// Whether hands have been polled, or passed over, while the surroundings were cancelled: what
+    /// they wait for may not know them.
+    is_stale: bool,
 }
 
 impl<S: Hands> Crew<S> {
@@ -115,6 +121,7 @@ impl<S: Hands> Crew<S> {
             roster,
             attitude,
             is_cancelled: false,
+            is_stale: false,
         }
     }
 
@@ -141,19 +148,25 @@ impl<S: Hands> Crew<S> {
         if this.round.is_empty() {
             this.roster.take_ready(this.round);
         }
+        let mut cancelled = frame::cancelled();
+        if *this.is_stale && !cancelled {
+            *this.is_stale = false;
+            // The mark of a cancellation stays on a node for ever. This one is over for the crew.
+            *this.anchor = Anchor::new(Role::Finalizer);
+            for index in 0..this.hands.count() {
+                this.hands.as_mut().renew_hand(index);
+            }
+            give_all_a_turn(&*this.hands, this.round);
+        }
         loop {
-            let cancelled = frame::cancelled();
             if cancelled && !*this.is_cancelled && *this.attitude == Attitude::Wholehearted {
                 *this.is_cancelled = true;
                 cancel_hands(this.hands.as_mut(), this.round);
             }
             let only_busy = cancelled && !*this.is_cancelled;
-            let (hands, round, roster) = (&mut this.hands, &mut *this.round, &*this.roster);
-            let bells = &*this.bells;
-            let mut deferred = Vec::new();
-            let run = || run_round(hands.as_mut(), round, bells, only_busy, &mut deferred);
+            let (hands, round, bells) = (&mut this.hands, &mut *this.round, &*this.bells);
+            let run = || run_round(hands.as_mut(), round, bells, only_busy);
             let ended = this.anchor.within(None, run);
-            roster.put_back(deferred);
             if let Some(ended) = ended {
                 *this.live -= 1;
                 this.free.push(ended.0);
@@ -167,13 +180,15 @@ impl<S: Hands> Crew<S> {
                 this.anchor.protect();
             }
             // A hand may have cancelled the surroundings, or another thread has meanwhile.
-            let cut = *this.attitude == Attitude::Wholehearted && !*this.is_cancelled;
-            if !(cut && frame::cancelled()) {
+            cancelled = frame::cancelled();
+            let is_decided = *this.is_cancelled || *this.attitude == Attitude::Reserved;
+            if is_decided || !cancelled {
                 break;
             }
         }
-        this.roster
-            .wait(cx.waker(), frame::cancelled() && !*this.is_cancelled);
+        // What is cancelled does not act, and does not leave its waker anywhere either.
+        *this.is_stale |= *this.attitude == Attitude::Reserved && frame::due();
+        this.roster.wait(cx.waker());
         Poll::Pending
     }
 
@@ -181,8 +196,10 @@ impl<S: Hands> Crew<S> {
     /// their turn.
     pub(crate) fn end_of_round(self: Pin<&mut Self>) -> Option<(usize, Ending<S::Output>)> {
         let this = self.project();
+        let only_busy = *this.attitude == Attitude::Reserved && frame::cancelled();
+        *this.is_stale |= only_busy;
         let (mut hands, round, bells) = (this.hands, this.round, &*this.bells);
-        let run = || run_round(hands.as_mut(), round, bells, false, &mut Vec::new());
+        let run = || run_round(hands.as_mut(), round, bells, only_busy);
         let ended = this.anchor.within(None, run);
         if let Some((index, _)) = &ended {
             *this.live -= 1;
@@ -218,19 +235,16 @@ const STRAY: &str = "futures that run concurrently were waited for again after t
     after a scope around them had been cut. Do not go on with a future after a timeout or another \
     scope around an earlier poll of it was cut";
 
-/// Polls the hands of a round until one ends.
-///
-/// With `only_busy`, those that protect nothing are not polled but put among the `deferred`.
+/// Polls the hands of a round until one ends. With `only_busy`, those that protect nothing are passed
+/// over.
 fn run_round<S: Hands>(
     mut hands: Pin<&mut S>,
     round: &mut VecDeque<usize>,
     bells: &[Arc<Bell>],
     only_busy: bool,
-    deferred: &mut Vec<usize>,
 ) -> Option<(usize, Ending<S::Output>)> {
     while let Some(index) = round.pop_front() {
         if only_busy && hands.as_mut().is_idle(index) {
-            deferred.push(index);
             continue;
         }
         if let Poll::Ready(ending) = hands.as_mut().poll_hand(index, &bells[index]) {
@@ -246,8 +260,12 @@ fn cancel_hands<S: Hands>(mut hands: Pin<&mut S>, round: &mut VecDeque<usize>) {
     for index in 0..count {
         hands.as_mut().cancel_hand(index);
     }
+    give_all_a_turn(&*hands, round);
+}
+
+fn give_all_a_turn<S: Hands>(hands: &S, round: &mut VecDeque<usize>) {
     round.clear();
-    round.extend(0..count);
+    round.extend(0..hands.count());
 }
 
 impl<F: Future> Crew<Boxed<F>> {
@@ -259,7 +277,7 @@ impl<F: Future> Crew<Boxed<F>> {
         });
         if index == self.bells.len() {
             self.bells.push(Bell::new(&self.roster, index));
-            self.roster.put_back(vec![index]);
+            self.roster.add(index);
         } else {
             self.bells[index].ring();
         }
@@ -325,6 +343,12 @@ impl<F: Future> Hands for Boxed<F> {
     fn cancel_hand(self: Pin<&mut Self>, index: usize) {
         if let Some(hand) = &mut self.get_mut()[index] {
             hand.as_mut().cancel();
+        }
+    }
+
+    fn renew_hand(self: Pin<&mut Self>, index: usize) {
+        if let Some(hand) = &mut self.get_mut()[index] {
+            hand.as_mut().renew();
         }
     }
 

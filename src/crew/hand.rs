@@ -13,7 +13,7 @@ use pin_project::pin_project;
 use super::{WHY, roster::Bell};
 use crate::{
     error::{Panic, catch},
-    frame::{self, Enclosed, Role},
+    frame::{self, Anchor, Enclosed, Role},
 };
 
 /// How a hand ended. It is gone by then, and everything that it owned.
@@ -64,6 +64,14 @@ impl<F> Hand<F> {
     pub(crate) fn cancel(self: Pin<&mut Self>) {
         if !self.body.is_clear() {
             self.project().body.anchor().cancel(WHY);
+        }
+    }
+
+    /// Gives the future a new frame, which nobody has cancelled.
+    pub(crate) fn renew(self: Pin<&mut Self>) {
+        let anchor = self.project().body.anchor();
+        if anchor.is_idle() {
+            *anchor = Anchor::new(Role::Scope);
         }
     }
 

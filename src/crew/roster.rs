@@ -37,21 +37,19 @@ impl Roster {
         drop(waker);
     }
 
-    /// Puts hands among those that are ready, without waking anybody.
-    pub(super) fn put_back(&self, hands: Vec<usize>) {
-        if !hands.is_empty() {
-            self.state.lock().ready.extend(hands);
-        }
+    /// Puts a hand among those that are ready, without waking anybody.
+    pub(super) fn add(&self, index: usize) {
+        self.state.lock().ready.push_back(index);
     }
 
     /// The crew has nothing more to do now: `waker` will be woken when there is, or at once if that
-    /// is so already, unless `later`.
-    pub(super) fn wait(&self, waker: &Waker, later: bool) {
+    /// is so already.
+    pub(super) fn wait(&self, waker: &Waker) {
         let mut waker = Some(waker.clone());
         let is_ready = {
             let mut state = self.state.lock();
             std::mem::swap(&mut state.waker, &mut waker);
-            if state.ready.is_empty() || later {
+            if state.ready.is_empty() {
                 None
             } else {
                 state.waker.take()

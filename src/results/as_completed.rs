@@ -1,8 +1,10 @@
 //! Each result as it comes.
 
 use std::{
+    collections::VecDeque,
     fmt,
     future::Future,
+    iter,
     pin::Pin,
     task::{Context, Poll, ready},
 };
@@ -63,13 +65,18 @@ where
     for future in futures {
         crew.push(future);
     }
-    AsCompleted { crew }
+    AsCompleted {
+        crew,
+        done: VecDeque::new(),
+    }
 }
 
 /// The stream returned by [`as_completed`].
 #[must_use = "streams do nothing unless polled"]
 pub struct AsCompleted<F: Future> {
     crew: Crew<Boxed<F>>,
+    /// Outputs that came in the same turn as one that was yielded.
+    done: VecDeque<(usize, Ending<F::Output>)>,
 }
 
 impl<F: Future> Unpin for AsCompleted<F> {}
@@ -109,6 +116,7 @@ impl<F: Future> AsCompleted<F> {
     /// ```
     pub async fn cancel(mut self) {
         let mut panics = Panics::default();
+        panics.dispose(std::mem::take(&mut self.done));
         Pin::new(&mut self.crew).cancel();
         let gone = std::future::poll_fn(|cx| {
             while let Some((_, ending)) = ready!(Pin::new(&mut self.crew).poll_ended(cx)) {
@@ -124,7 +132,7 @@ impl<F: Future> AsCompleted<F> {
         panics.resume_instead_of(());
     }
 
-    /// Returns how many futures are not done.
+    /// Returns how many outputs are still to come.
     ///
     /// # Examples
     ///
@@ -134,10 +142,10 @@ impl<F: Future> AsCompleted<F> {
     /// ```
     #[must_use]
     pub fn len(&self) -> usize {
-        self.crew.live()
+        self.crew.live() + self.done.len()
     }
 
-    /// Tells whether all futures are done.
+    /// Tells whether all outputs have been yielded.
     ///
     /// # Examples
     ///
@@ -155,14 +163,20 @@ impl<F: Future> Stream for AsCompleted<F> {
     type Item = (usize, F::Output);
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        while let Some((index, ending)) = ready!(Pin::new(&mut self.crew).poll_ended(cx)) {
-            match ending {
-                Ending::Value(output) => return Poll::Ready(Some((index, output))),
-                Ending::Panicked(panic) => panic.resume(),
-                Ending::Cut => {}
-            }
+        let this = &mut *self;
+        if this.done.is_empty() {
+            let mut crew = Pin::new(&mut this.crew);
+            this.done.extend(ready!(crew.as_mut().poll_ended(cx)));
+            // The others do not have to wait for the consumer to come back.
+            this.done
+                .extend(iter::from_fn(|| crew.as_mut().end_of_round()));
         }
-        Poll::Ready(None)
+        Poll::Ready(match this.done.pop_front() {
+            Some((index, Ending::Value(output))) => Some((index, output)),
+            Some((_, Ending::Panicked(panic))) => panic.resume(),
+            // None was cut: that happens only in `cancel`.
+            Some((_, Ending::Cut)) | None => None,
+        })
     }
 
     fn size_hint(&self) -> (usize, Option<usize>) {

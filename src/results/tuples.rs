@@ -149,6 +149,14 @@ macro_rules! tuples {
                 }
             }
 
+            fn renew_hand(self: Pin<&mut Self>, index: usize) {
+                let this = self.project();
+                match index {
+                    $($index => this.$field.renew(),)+
+                    _ => {}
+                }
+            }
+
             fn is_idle(self: Pin<&mut Self>, index: usize) -> bool {
                 let this = self.project();
                 match index {
