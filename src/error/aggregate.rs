@@ -276,6 +276,25 @@ impl<E> ErrorGroup<E> {
         self.origin.cancelled.is_some()
     }
 
+    /// Tells whether the group was cancelled because a deadline set through its
+    /// [scope](crate::TaskGroup::scope) passed.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use headcount::{group, now, run};
+    ///
+    /// let late = run(group(async |g| {
+    ///     g.scope().set_deadline(Some(now()));
+    ///     std::future::pending::<Result<(), _>>().await
+    /// }));
+    /// assert!(late.unwrap_err().is_deadline());
+    /// ```
+    #[must_use]
+    pub fn is_deadline(&self) -> bool {
+        matches!(self.origin.cancelled, Some(Cause::Deadline))
+    }
+
     /// Returns the reason given to [`cancel_with`](crate::TaskGroup::cancel_with), if that is how
     /// the group was cancelled.
     ///
@@ -419,6 +438,15 @@ impl<E> ErrorGroup<E> {
             self.failures.into_iter().map(convert).collect(),
             *self.origin,
         )
+    }
+
+    /// Makes an error group of the same group: these failures, and then all that are in here.
+    pub(crate) fn split_off_before(&mut self, mut failures: Vec<Failure<E>>) -> Self
+    where
+        E: 'static,
+    {
+        failures.append(&mut self.failures);
+        Self::new(failures, (*self.origin).clone())
     }
 
     /// Takes the failures out.

@@ -14,7 +14,7 @@ use std::{
 use pin_project::pin_project;
 
 use super::{TaskGroup, hub::Hub, owner::Owner, policy::Policy};
-use crate::error::{Error, ErrorGroup, Failure, RawFailure, catch};
+use crate::error::{Error, ErrorGroup, Failure, Origin, RawFailure, catch};
 
 /// Options of a group, from [`TaskGroup::builder`].
 ///
@@ -257,6 +257,18 @@ pub struct Group<'env, E, Fut: Future> {
     owner: Owner<'env, Fut>,
     resume_panics: bool,
     error: PhantomData<fn() -> E>,
+}
+
+impl<E, Fut: Future> Group<'_, E, Fut> {
+    /// Which group it is, in an error group.
+    pub(crate) fn origin(&self) -> Origin {
+        let hub = self.owner.hub();
+        Origin {
+            name: hub.name.clone(),
+            location: hub.location,
+            cancelled: None,
+        }
+    }
 }
 
 impl<E, R, Fut> Future for Group<'_, E, Fut>
