@@ -204,6 +204,7 @@ mod crew;
 mod error;
 mod frame;
 mod group;
+mod join;
 mod lock;
 mod pool;
 mod results;
@@ -222,6 +223,7 @@ pub use crate::{
     group::{
         Group, GroupBuilder, Policy, Ready, Spawner, Start, StartTask, Task, TaskGroup, group,
     },
+    join::{ChildEnd, Closing, EndedBy, JoinBuilder, JoinGroup, JoinPolicy, Joined, policies},
     results::{
         AsCompleted, Contenders, FirstOk, Gather, GatherAll, GatherSettled, Gatherable,
         NoContenders, OneOf1, OneOf2, OneOf3, OneOf4, OneOf5, OneOf6, OneOf7, OneOf8, OneOf9,
