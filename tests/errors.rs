@@ -223,7 +223,8 @@ fn an_empty_group_passed_on_has_no_leaves() {
 #[test]
 fn an_error_outranks_the_cancellation_around_it() {
     everywhere(|| async {
-        let (begun, census) = (Gate::default(), Census::default());
+        let (begun, about_to_crash) = (Gate::default(), Gate::default());
+        let census = Census::default();
         let outer = CancelScope::new();
         let cancel_outer = outer.handle();
         let outcome = outer
@@ -252,10 +253,16 @@ fn an_error_outranks_the_cancellation_around_it() {
                     });
                     Ok(nested.await?)
                 });
-                g.spawn_named("the crash", async {
-                    finally(for_ever(), async { panic!("on purpose: the crash") }).await
+                let started = about_to_crash.clone();
+                g.spawn_named("the crash", async move {
+                    let busy = async {
+                        started.open();
+                        for_ever().await
+                    };
+                    finally(busy, async { panic!("on purpose: the crash") }).await
                 });
                 begun.wait().await;
+                about_to_crash.wait().await;
                 let_others_run().await;
                 cancel_outer.cancel();
                 for_ever().await

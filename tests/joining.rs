@@ -143,7 +143,11 @@ fn a_cancelled_join_waits_for_what_the_tasks_still_have_to_do() {
 
         gate.open();
         assert!(outcome.await.is_err());
-        assert_eq!(log.entries(), ["cleaned up", "the body is long gone"]);
+        assert_eq!(
+            log.entries(),
+            ["cleaned up"],
+            "what comes after the join does not run"
+        );
     });
 }
 
@@ -383,5 +387,55 @@ fn a_group_that_is_over_keeps_no_waker() {
         while Arc::strong_count(&counter) > 1 {
             thread::yield_now();
         }
+    });
+}
+
+/// Cases 4 and 109. A deadline that passes while a group waits for its tasks cuts them, and is
+/// reported as what it is, although the body of the group has returned: what it was to do is not done.
+#[test]
+fn a_group_whose_tasks_were_cut_by_a_scope_around_it_has_not_been_done() {
+    everywhere(|| async {
+        let log = Log::default();
+        let limit = std::time::Duration::from_millis(1);
+        let timed_out = headcount::timeout(limit, async {
+            let joined = group(async |g| {
+                g.spawn(for_ever());
+                Ok(())
+            });
+            joined.await.unwrap();
+            log.say("after the group");
+        });
+        assert!(timed_out.await.is_err());
+        assert_eq!(log.entries(), Vec::<String>::new());
+    });
+}
+
+/// Cases 4 and 127. If all tasks came to their end in spite of it, nothing was cut, and the value of
+/// the group stands.
+#[test]
+fn a_group_whose_tasks_all_came_to_their_end_keeps_its_value() {
+    everywhere(|| async {
+        let (begun, gate) = (Gate::default(), Gate::default());
+        let scope = CancelScope::new();
+        let handle = scope.handle();
+        let mut outcome = pin!(scope.run(group(async |g| {
+            let (begun, gate) = (begun.clone(), gate.clone());
+            g.spawn(async move {
+                shield(async {
+                    begun.open();
+                    gate.wait().await;
+                })
+                .await;
+                Ok(())
+            });
+            Ok("done")
+        })));
+        while !begun.is_open() {
+            assert!(poll_once(outcome.as_mut()).await.is_none());
+            let_others_run().await;
+        }
+        handle.cancel();
+        gate.open();
+        assert_eq!(outcome.await.unwrap().unwrap(), "done");
     });
 }

@@ -89,6 +89,9 @@ pub(crate) trait Home: Node {
     /// Forgets what was kept for a task.
     fn forget(&self, id: u64) -> Option<Waker>;
 
+    /// Notes that a task of this group was cut short.
+    fn note_cut(&self, id: u64);
+
     /// Whether this task was cancelled through its handle.
     fn is_marked(&self, id: u64) -> bool;
 

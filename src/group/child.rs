@@ -280,8 +280,14 @@ fn conclude<T, E: Send + 'static>(
             report(|task| RawFailure::panic(task, panic));
             Err(Aborted::Failed)
         }
-        Ending::Cut if fine => Err(Aborted::Cancelled),
-        Ending::Cut => Err(Aborted::Failed),
+        Ending::Cut => {
+            frame::current_member(|member| member.home.note_cut(member.task.id()));
+            Err(if fine {
+                Aborted::Cancelled
+            } else {
+                Aborted::Failed
+            })
+        }
     };
     if let Err(panic) = dropped {
         report(|task| RawFailure::panic(task, panic));

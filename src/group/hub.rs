@@ -57,6 +57,8 @@ pub(crate) struct Hub {
     place: OnceLock<Place>,
     /// Whether any task was cancelled through its handle.
     any_marked: AtomicBool,
+    /// Whether a child was cut short by a cancellation from further out.
+    any_cut: AtomicBool,
     /// Mirrors `State::closed`, for those who only want to know.
     closed: AtomicBool,
     state: Mutex<State>,
@@ -300,6 +302,7 @@ impl Hub {
             error_type,
             place: OnceLock::new(),
             any_marked: AtomicBool::new(false),
+            any_cut: AtomicBool::new(false),
             closed: AtomicBool::new(false),
             state: Mutex::new(State {
                 queue: VecDeque::new(),
@@ -655,6 +658,11 @@ impl Hub {
         }
     }
 
+    /// Whether a child was cut short by a cancellation from further out.
+    pub(super) fn was_cut(&self) -> bool {
+        self.any_cut.load(Ordering::Acquire)
+    }
+
     pub(super) fn is_cancelled(&self) -> bool {
         self.node.is_cancelled()
     }
@@ -955,6 +963,13 @@ impl Home for Hub {
 
     fn forget(&self, id: u64) -> Option<Waker> {
         self.state.lock().sleepers.remove(&id)?.waker
+    }
+
+    fn note_cut(&self, id: u64) {
+        if self.node.is_enclosed() && !self.is_marked(id) {
+            // Release: pairs with the Acquire in `was_cut`.
+            self.any_cut.store(true, Ordering::Release);
+        }
     }
 
     fn is_marked(&self, id: u64) -> bool {

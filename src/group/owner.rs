@@ -197,6 +197,9 @@ where
                 let goes_before = bodies > 0 && body < chosen;
                 self.hub.put_first(chosen - usize::from(goes_before));
                 self.as_mut().project().locals.run_ready(1);
+                if body_is_cut {
+                    self.hub.look_again();
+                }
             }
         }
         self.is_settled();
@@ -266,7 +269,9 @@ where
     fn judge(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Verdict<R>> {
         let this = self.project();
         let mut failures = this.hub.take_failures();
-        if this.value.is_none() && failures.is_empty() && frame::due() {
+        // A value of the body counts only if all that was spawned has been done, too.
+        let is_cut = this.value.is_none() || this.hub.was_cut();
+        if is_cut && failures.is_empty() && frame::due() {
             this.body.anchor().unprotect();
             this.hub.wait_to_be_dropped(cx.waker().clone());
             // If a deadline further out is moved meanwhile, it is for this group to answer.

@@ -6,12 +6,12 @@ use super::{
     cancel::{self, Injection},
     explore::{self, Explored, Outcome},
     report::{self, Recording, Trouble},
-    run::attempt,
+    run::{Ended, attempt},
     watchdog::Watchdog,
 };
 use crate::{
     pool,
-    sim::{self, Schedule, Sim},
+    sim::{self, Finding, Schedule, Sim},
 };
 
 /// The variable that says which seed to run, instead of all others.
@@ -39,6 +39,7 @@ pub struct Builder {
     pub(super) patience: Duration,
     pub(super) most_runs: u64,
     pub(super) panics_are_fine: bool,
+    pub(super) dropped_cleanups_are_fine: bool,
 }
 
 impl Default for Builder {
@@ -50,6 +51,7 @@ impl Default for Builder {
             patience: Duration::ZERO,
             most_runs: 100_000,
             panics_are_fine: false,
+            dropped_cleanups_are_fine: false,
         }
     }
 }
@@ -108,6 +110,13 @@ impl Builder {
         self
     }
 
+    /// Takes no notice of a `finally` or `bracket` that is dropped before its cleanup was run: for
+    /// programs in which another crate's combinator, or the program itself, is meant to do that.
+    pub fn dropped_cleanups_are_fine(mut self) -> Self {
+        self.dropped_cleanups_are_fine = true;
+        self
+    }
+
     /// Runs a future. See [`testing::run`](super::run()).
     ///
     /// # Panics
@@ -148,7 +157,8 @@ impl Builder {
         let seed = self.seed_to_replay().unwrap_or(self.seed);
         let sim = self.sim(Schedule::from_seed(seed), true);
         let _watchdog = Watchdog::new(self.limit);
-        match attempt(&sim, Location::caller(), || main, |_, _| {}) {
+        let ended = attempt(&sim, Location::caller(), || main, |_, _| {});
+        match self.judge(ended) {
             Ok(value) => (value, Recording::new(sim.steps())),
             Err(trouble) => fail(seed, trouble, &sim),
         }
@@ -254,6 +264,31 @@ impl Builder {
     /// The world of one run.
     pub(super) fn sim(&self, schedule: Schedule, recording: bool) -> Arc<Sim> {
         Sim::new(schedule, self.limit, self.patience, recording)
+    }
+
+    /// Takes no notice of what is fine.
+    pub(super) fn judge<T>(&self, ended: Ended<T>) -> Result<T, Trouble> {
+        match ended {
+            Ended {
+                result: Ok(value),
+                findings,
+            } => {
+                let is_fine = |finding: &Finding| {
+                    self.dropped_cleanups_are_fine
+                        && matches!(finding, Finding::Cleanups(n) if *n > 0)
+                };
+                let findings: Vec<_> = findings.into_iter().filter(|it| !is_fine(it)).collect();
+                if findings.is_empty() {
+                    Ok(value)
+                } else {
+                    Err(Trouble::Leftovers(findings))
+                }
+            }
+            Ended {
+                result: Err(trouble),
+                ..
+            } => Err(trouble),
+        }
     }
 
     /// The seed that the environment asks for.

@@ -16,14 +16,14 @@ use super::{
     explore::Explored,
     quiet::quietly,
     report::{self, Trouble},
-    run::attempt,
+    run::{Ended, attempt},
     watchdog::Watchdog,
 };
 use crate::{
     group::group,
     lock::Mutex,
     scope::CancelScope,
-    sim::{Finding, Schedule, Sim},
+    sim::{Schedule, Sim},
 };
 
 /// The ways in which a program is cancelled.
@@ -262,18 +262,11 @@ impl Case<'_> {
     }
 
     /// What is wrong after a run.
-    fn trouble(&self, ended: Result<(), Trouble>, sim: &Sim) -> Option<Trouble> {
-        match ended {
-            Err(Trouble::Leftovers(mut findings)) => {
-                if self.how == Injection::Dropped {
-                    findings.retain(|finding| !matches!(finding, Finding::Cleanups(n) if *n > 0));
-                }
-                if !findings.is_empty() {
-                    return Some(Trouble::Leftovers(findings));
-                }
-            }
-            Err(trouble) => return Some(trouble),
-            Ok(()) => {}
+    fn trouble(&self, ended: Ended<()>, sim: &Sim) -> Option<Trouble> {
+        let mut options = self.options.clone();
+        options.dropped_cleanups_are_fine |= self.how == Injection::Dropped;
+        if let Err(trouble) = options.judge(ended) {
+            return Some(trouble);
         }
         let panics = sim.panics();
         (panics > 0 && !self.options.panics_are_fine)

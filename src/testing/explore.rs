@@ -198,7 +198,7 @@ where
     fn run(&self, schedule: Schedule, recording: bool) -> Ran {
         let sim = self.options.sim(schedule, recording);
         let ended = quietly(|| attempt(&sim, self.location, self.main, |_, _| {}));
-        let trouble = match ended {
+        let trouble = match self.options.judge(ended) {
             Err(trouble) => Some(trouble),
             Ok(output) => output.failure().map(Trouble::Failed),
         };

@@ -13,7 +13,7 @@ use crate::{
     error::{RawFailure, catch},
     pool::{self, Pool},
     runtime,
-    sim::{self, Next, Sim},
+    sim::{self, Finding, Next, Sim},
 };
 
 /// Runs a future, and every task under it, on the calling thread, with virtual time.
@@ -62,8 +62,8 @@ pub(super) fn attempt<F: Future>(
     location: &'static Location<'static>,
     main: impl FnOnce() -> F,
     mut meddle: impl FnMut(&Arc<Sim>, usize),
-) -> Result<F::Output, Trouble> {
-    let ended = {
+) -> Ended<F::Output> {
+    let result = {
         let _sim = sim::here(sim);
         let (pool, _no_threads) = Pool::start(0, "headcount-test");
         let _here = pool::Here::enter(&pool);
@@ -81,10 +81,14 @@ pub(super) fn attempt<F: Future>(
     };
     let findings = sim.findings();
     sim.clear();
-    if ended.is_ok() && !findings.is_empty() {
-        return Err(Trouble::Leftovers(findings));
-    }
-    ended
+    Ended { result, findings }
+}
+
+/// How a run ended.
+pub(super) struct Ended<T> {
+    pub(super) result: Result<T, Trouble>,
+    /// What it has left behind.
+    pub(super) findings: Vec<Finding>,
 }
 
 /// The panic of `main`.

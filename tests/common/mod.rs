@@ -80,7 +80,9 @@ where
     let seeds = std::env::var("HEADCOUNT_SEEDS").map_or(SEEDS, |seeds| {
         seeds.parse().expect("HEADCOUNT_SEEDS must be a number")
     });
-    headcount::testing::Builder::new().explore_here(seeds, scenario);
+    headcount::testing::Builder::new()
+        .dropped_cleanups_are_fine()
+        .explore_here(seeds, scenario);
 }
 
 /// Ends the process if something hangs: a hang is a failure, and says which test it was.

@@ -39,6 +39,11 @@ impl Hub {
         self.state.lock().body_woken
     }
 
+    /// Has the owner look once more, for something that it has not come to.
+    pub(in crate::group) fn look_again(&self) {
+        self.state.lock().stirred = true;
+    }
+
     /// Puts the borrowing child at this place among those that are ready before the others.
     pub(in crate::group) fn put_first(&self, rank: usize) {
         let mut state = self.state.lock();
