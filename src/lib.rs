@@ -45,6 +45,7 @@
 //! | the same where the group may have returned | [`Spawner::try_spawn`], [`GroupClosed`] | |
 //! | start a service and wait until it is ready | [`TaskGroup::start`] | a channel for the port |
 //! | go on when one of many jobs fails | [`Policy::Collect`] | a `match` in every task |
+//! | make one result of what all tasks come out with | [`GroupBuilder::join`], [`policies`], [`JoinPolicy`] | a shared `Vec` under a lock |
 //! | limit the time of something | [`timeout`], [`timeout_at`] | a timeout parameter |
 //! | cancel something by hand, or move its deadline | [`CancelScope`], [`TaskGroup::scope`] | a flag that everybody asks |
 //! | cancel one task | [`Task::cancel`] | |
@@ -59,9 +60,26 @@
 //! | hear of failures whose group was dropped | [`on_unclaimed`] | |
 //! | test all of this, without waiting | the module `testing`, with the feature of that name | sleeps in tests |
 //!
-//! Use something else to wait for two futures and nothing more: `futures_lite::future::zip` and
-//! `try_zip` need no group. And a task that belongs to nobody, and may be cut off at any time when the
-//! process exits, is what `smol::spawn(…).detach()` is for. There are fewer of those than one thinks.
+//! A [`JoinGroup`], which [`GroupBuilder::join`] opens, hands each [`ChildEnd`] to its policy, and at the end
+//! a [`Closing`], which knows what the group was [`EndedBy`]. The policies that are needed most are there.
+//!
+//! Several futures can also be awaited at once on the task that they are in, without spawning. They may
+//! borrow, and need not be `Send`:
+//!
+//! | to wait for | use |
+//! | --- | --- |
+//! | all values, and stop at the first failure | [`gather()`], [`gather_all`] |
+//! | all outcomes, failures among them | [`gather_settled`] |
+//! | the first output | [`race()`], [`race_all`]; [`race_with`] looks at ties |
+//! | the first success | [`first_ok`]; [`staggered()`] gives each a head start before the next |
+//! | so many successes | [`quorum()`] |
+//! | each output as it comes | [`as_completed()`], [`TaskGroup::as_completed`] |
+//!
+//! What has lost or is not needed any more is cancelled, and gone before these return, shields and
+//! finalizers included. ([`NoContenders`] is what a race between nobody yields.)
+//!
+//! Use something else for a task that belongs to nobody, and may be cut off at any time when the process
+//! exits: that is what `smol::spawn(…).detach()` is for. There are fewer of those than one thinks.
 //!
 //! # The laws
 //!

@@ -23,9 +23,10 @@ use std::{
 const LAYERS: &[&[&str]] = &[
     &["testing"],
     &["runtime"],
+    &["join", "results"],
     &["group"],
     &["scope"],
-    &["time"],
+    &["crew", "time"],
     &["frame"],
     &["clock", "pool"],
     &["sim"],
