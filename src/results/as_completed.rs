@@ -137,7 +137,7 @@ impl<F: Future> AsCompleted<F> {
     /// # Examples
     ///
     /// ```
-    /// let outputs = headcount::as_completed([async {}, async {}]);
+    /// let outputs = headcount::as_completed([std::future::ready(1), std::future::ready(2)]);
     /// assert_eq!(outputs.len(), 2);
     /// ```
     #[must_use]
