@@ -396,7 +396,7 @@ fn a_group_that_is_over_keeps_no_waker() {
 fn a_group_whose_tasks_were_cut_by_a_scope_around_it_has_not_been_done() {
     everywhere(|| async {
         let log = Log::default();
-        let limit = std::time::Duration::from_millis(1);
+        let limit = Duration::from_millis(1);
         let timed_out = headcount::timeout(limit, async {
             let joined = group(async |g| {
                 g.spawn(for_ever());

@@ -16,7 +16,8 @@ use std::{
 };
 
 use common::{
-    Census, Gate, Log, everywhere, in_run, keep_quiet_about_purpose, let_others_run, poll_once,
+    Census, Gate, Log, everywhere, in_run, keep_quiet_about_purpose, let_others_run, on_threads,
+    poll_once,
 };
 use headcount::{
     Error, ErrorGroup, FailureKind, Policy, Ready, Spawner, StartError, TaskGroup, bracket,
@@ -245,7 +246,7 @@ fn a_body_that_panics_while_its_children_and_their_cleanup_do() {
 #[test]
 fn a_group_is_dropped_while_a_panic_is_under_way() {
     keep_quiet_about_purpose();
-    everywhere(|| async {
+    on_threads(|| async {
         let census = Census::default();
         let failed = group(async |_g| {
             let (counted, local) = (census.enter(), census.enter());

@@ -14,7 +14,7 @@ use std::{
     time::Duration,
 };
 
-use common::{Gate, everywhere, in_run, let_others_run, watched};
+use common::{Gate, in_run, let_others_run, on_threads, watched};
 use futures_lite::future::{block_on, yield_now, zip};
 use headcount::{
     CancelScope, Error, Policy, Runtime, TaskGroup, finally, group, shield, sleep, timeout,
@@ -31,7 +31,7 @@ async fn for_ever<T>() -> T {
 
 #[test]
 fn a_timeout_ends_a_body_that_only_yields() {
-    everywhere(|| async {
+    on_threads(|| async {
         let late = timeout(
             MOMENT,
             group(async |_g| for_ever::<Result<(), Error>>().await),
@@ -42,7 +42,7 @@ fn a_timeout_ends_a_body_that_only_yields() {
 
 #[test]
 fn a_timeout_ends_children_that_only_yield() {
-    everywhere(|| async {
+    on_threads(|| async {
         let late = timeout(
             MOMENT,
             group(async |g| {
@@ -79,7 +79,7 @@ fn a_child_that_only_yields_leaves_the_body_its_timer() {
 
 #[test]
 fn groups_that_only_yield_leave_other_groups_their_turns() {
-    everywhere(|| async {
+    on_threads(|| async {
         let busy = group(async |g| {
             for _ in 0..8 {
                 g.spawn(for_ever::<Result<(), _>>());
@@ -121,7 +121,7 @@ async fn counting<F: Future>(polls: &AtomicUsize, future: F) -> F::Output {
 /// Law 5: waiting for a shield burns no processor time.
 #[test]
 fn what_waits_for_something_protected_is_not_polled_meanwhile() {
-    everywhere(|| async {
+    on_threads(|| async {
         let polls = Arc::new(AtomicUsize::new(0));
         let gate = Gate::default();
         let scope = CancelScope::new();
@@ -165,7 +165,7 @@ async fn counting_child(
 /// The body is done, and a waker of it is still about.
 #[test]
 fn a_group_whose_body_woke_itself_as_it_returned_only_waits() {
-    everywhere(|| async {
+    on_threads(|| async {
         let polls = AtomicUsize::new(0);
         let gate = Gate::default();
         let waiting = counting(
@@ -233,7 +233,7 @@ fn a_child_that_blocks_its_thread_for_its_sibling_does_not_stop_the_group() {
 
 #[test]
 fn a_million_wake_ups_of_one_child_do_not_stop_its_siblings() {
-    everywhere(|| async {
+    on_threads(|| async {
         let joined = TaskGroup::builder()
             .policy(Policy::Collect)
             .run(async |g| {
