@@ -71,7 +71,10 @@ fn failing() -> (ErrorGroup, u32) {
             g.defer(async { panic!("on purpose: cleanup") });
             Err::<(), _>("the body".into())
         });
-    (watched("in a run", || run(outer).unwrap_err()), line)
+    (
+        watched("in a run", || run(outer).expect_err("everything fails")),
+        line,
+    )
 }
 
 /// Places of this file, counted from the line that is given.
