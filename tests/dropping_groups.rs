@@ -1,5 +1,5 @@
-//! Nothing escapes: what becomes of a group whose future is dropped, forgotten, or left behind by
-//! somebody else's combinator.
+//! Law 2, nothing escapes: what becomes of a group whose future is dropped, forgotten, or left
+//! behind by somebody else's combinator.
 
 mod common;
 

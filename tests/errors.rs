@@ -1,4 +1,4 @@
-//! What an error group is made of, and what can be done with it.
+//! Law 3, no failure is lost: what an error group is made of, and what can be done with it.
 
 mod common;
 

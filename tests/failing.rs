@@ -1,4 +1,5 @@
-//! Failures and panics of bodies, of tasks, and of both: the body is a member like any other.
+//! Law 9, the body is a member like any other: failures and panics of bodies, of tasks, and of both.
+//! And law 3, no failure is lost, for panics wherever they come from.
 
 mod common;
 

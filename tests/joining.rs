@@ -1,4 +1,5 @@
-//! A group joins: it returns when its body and every task in it are gone, and not before.
+//! Law 1, ownership. A group joins: it returns when its body and every task in it are gone, and not
+//! before.
 
 mod common;
 
