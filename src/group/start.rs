@@ -28,7 +28,8 @@ use crate::{
 ///
 /// Dropping it unsent means that the task will never be ready: the task is cancelled then, and the
 /// caller gets [`StartError::NotReady`]. So move it into the future, with `async move`; a closure that
-/// leaves it behind drops it before the task has begun.
+/// leaves it behind drops it before the task has begun. Such a task runs all the same: the caller gets
+/// its failure, or hears at its end that it was never ready.
 ///
 /// # Examples
 ///
