@@ -6,7 +6,7 @@ mod common;
 
 use std::{
     alloc::{GlobalAlloc, Layout, System},
-    future::{Future, pending, poll_fn},
+    future::{Future as _, pending, poll_fn},
     sync::{
         Arc, Mutex,
         atomic::{AtomicIsize, Ordering},
@@ -61,64 +61,62 @@ fn grows_not(what: &'static str, scenario: impl Fn()) {
 }
 
 /// A group with everything in it, each child holding what may hold it.
-fn entangled(end: End) -> impl Future<Output = ()> {
-    async move {
-        let scope = CancelScope::new();
-        let stop = scope.handle();
-        let kept = Mutex::new(Vec::new());
-        let body = async |g: TaskGroup<'_>| {
-            let inner = g.clone();
-            let task = g.spawn_local(async {
-                let _group = inner;
-                shield(let_others_run()).await;
-                pending::<Result<(), Error>>().await
-            });
-            let spawner = g.spawner();
-            let parallel = g.spawn(async move {
-                let _spawner = spawner;
-                finally(pending::<()>(), let_others_run()).await;
-                Ok(())
-            });
-            let handle = g.scope();
-            g.defer(async move {
-                let _handle = handle;
-            });
-            g.spawn(async move {
-                let _sibling = parallel;
-                or(cancelled(), pending()).await;
-                pending::<Result<(), _>>().await
-            });
-            g.start(|ready: Ready<()>| async {
-                ready.send(());
-                pending().await
-            })
-            .await?;
-            kept.lock().expect("nobody panics").push(task);
-            let_others_run().await;
-            match end {
-                End::Cancelled => stop.cancel(),
-                End::Failed => return Err("on purpose".into()),
-                End::Panicked => panic!("on purpose"),
-                End::Dropped => {}
-            }
+async fn entangled(end: End) {
+    let scope = CancelScope::new();
+    let stop = scope.handle();
+    let kept = Mutex::new(Vec::new());
+    let body = async |g: TaskGroup<'_>| {
+        let inner = g.clone();
+        let task = g.spawn_local(async {
+            let _group = inner;
+            shield(let_others_run()).await;
             pending::<Result<(), Error>>().await
-        };
-        let mut whole = Box::pin(scope.run(group(body)));
-        let polls = Gate::default();
-        let mut left = 60;
-        poll_fn(|cx| {
-            left -= 1;
-            if end == End::Dropped && left == 0 {
-                return Poll::Ready(());
-            }
-            if end == End::Dropped {
-                cx.waker().wake_by_ref();
-            }
-            whole.as_mut().poll(cx).map(drop)
+        });
+        let spawner = g.spawner();
+        let parallel = g.spawn(async move {
+            let _spawner = spawner;
+            finally(pending::<()>(), let_others_run()).await;
+            Ok(())
+        });
+        let handle = g.scope();
+        g.defer(async move {
+            let _handle = handle;
+        });
+        g.spawn(async move {
+            let _sibling = parallel;
+            or(cancelled(), pending()).await;
+            pending::<Result<(), _>>().await
+        });
+        g.start(|ready: Ready<()>| async {
+            ready.send(());
+            pending().await
         })
-        .await;
-        drop((whole, polls));
-    }
+        .await?;
+        kept.lock().expect("nobody panics").push(task);
+        let_others_run().await;
+        match end {
+            End::Cancelled => stop.cancel(),
+            End::Failed => return Err("on purpose".into()),
+            End::Panicked => panic!("on purpose"),
+            End::Dropped => {}
+        }
+        pending::<Result<(), Error>>().await
+    };
+    let mut whole = Box::pin(scope.run(group(body)));
+    let polls = Gate::default();
+    let mut left = 60;
+    poll_fn(|cx| {
+        left -= 1;
+        if end == End::Dropped && left == 0 {
+            return Poll::Ready(());
+        }
+        if end == End::Dropped {
+            cx.waker().wake_by_ref();
+        }
+        whole.as_mut().poll(cx).map(drop)
+    })
+    .await;
+    drop((whole, polls));
 }
 
 #[derive(Clone, Copy, PartialEq)]

@@ -223,7 +223,8 @@ fn a_child_that_blocks_its_thread_for_its_sibling_does_not_stop_the_group() {
                     });
                     // The owner must not be the one that runs it: it leaves that to the worker.
                     thread::sleep(Duration::from_millis(2));
-                    Ok(assert_eq!(outer.await?, 7))
+                    assert_eq!(outer.await?, 7);
+                    Ok(())
                 });
                 assert!(joined.await.is_ok());
             });

@@ -23,8 +23,9 @@ pub(crate) struct Anchor {
     node: Option<Arc<dyn Node>>,
     /// Whether the node has been put below that of the enclosing frame.
     linked: bool,
-    /// The address of the node it was put below; 0 if there was no enclosing frame.
-    under: usize,
+    /// The node it was put below, if there was an enclosing frame. Kept, so that no other one can
+    /// have its address.
+    under: Option<Arc<dyn Node>>,
     /// Set while this frame is protected.
     shelter: Option<Shelter>,
     /// Why the frame was cancelled, if it has no node to keep that.
@@ -47,7 +48,7 @@ impl Anchor {
             role,
             node: None,
             linked: false,
-            under: 0,
+            under: None,
             shelter: None,
             cause: None,
         }
@@ -73,10 +74,12 @@ impl Anchor {
     /// moved to another: `timeout(d, &mut future)` is enough. Its place in the tree moves with it.
     /// True if it did.
     pub(crate) fn settle(&mut self) -> bool {
-        let moved = self.linked && stack::top_address() != self.under;
+        let under = self.under.as_ref().map_or(0, stack::address);
+        let moved = self.linked && stack::top_address() != under;
         if moved {
             if let Some(node) = &self.node {
                 node.unlink();
+                node.pardon();
             }
             self.linked = false;
             self.link();
@@ -162,8 +165,8 @@ impl Anchor {
     fn take_back(&mut self, node: Option<Arc<dyn Node>>, linked: bool) {
         let newly_linked = linked && !self.linked;
         (self.node, self.linked) = (node, linked);
-        if newly_linked {
-            self.under = stack::top_address();
+        if newly_linked && self.role != Role::Task {
+            self.under = stack::top();
         }
     }
 
@@ -178,10 +181,9 @@ impl Anchor {
         let node = self.node.get_or_insert_with(|| Frame::make(role, None));
         if !self.linked {
             self.linked = true;
-            self.under = 0;
-            if let Some(above) = stack::top_node() {
-                self.under = stack::address(&above);
-                node.link(&above);
+            self.under = stack::top_node();
+            if let Some(above) = &self.under {
+                node.link(above);
             }
         }
         node

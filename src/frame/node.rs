@@ -280,6 +280,23 @@ impl dyn Node {
         }
     }
 
+    /// Forgets that something further out was cancelled: the frame has been taken out of there alive.
+    ///
+    /// So have the frames in it. Groups and tasks that have been cancelled stay so.
+    pub(super) fn pardon(self: &Arc<Self>) {
+        let mut nodes = vec![Arc::clone(self)];
+        while let Some(node) = nodes.pop() {
+            let state = node.state();
+            if matches!(state.role, Role::Scope | Role::Finalizer) {
+                // AcqRel: as in `deliver`.
+                let before = state.flags.fetch_and(!ENCLOSED, Ordering::AcqRel);
+                if before == ENCLOSED {
+                    nodes.extend(node.reaches());
+                }
+            }
+        }
+    }
+
     /// Takes the node out of the tree; what is still below it goes to the node above.
     pub(super) fn retire(self: &Arc<Self>) {
         let above = self.state().above();

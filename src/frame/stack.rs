@@ -2,7 +2,7 @@
 
 use std::{
     cell::RefCell,
-    mem,
+    mem::{self, ManuallyDrop},
     sync::Arc,
     task::{Context, Waker},
     thread,
@@ -18,7 +18,22 @@ use crate::{
 
 thread_local! {
     /// The frames that are being polled or dropped on this thread, the innermost last.
-    static STACK: RefCell<Vec<Level>> = const { RefCell::new(Vec::new()) };
+    ///
+    /// Without a destructor, so that it is there for as long as anything runs on the thread: other
+    /// thread-locals may use the crate when they are destroyed.
+    static STACK: ManuallyDrop<RefCell<Vec<Level>>> =
+        const { ManuallyDrop::new(RefCell::new(Vec::new())) };
+
+    /// Frees the memory of the stack when the thread ends.
+    static SWEEPER: Sweeper = const { Sweeper };
+}
+
+struct Sweeper;
+
+impl Drop for Sweeper {
+    fn drop(&mut self) {
+        look(Vec::shrink_to_fit);
+    }
 }
 
 /// A frame while it polls or drops what it wraps.
@@ -115,7 +130,7 @@ pub(crate) fn report(home: Arc<dyn Home>, failure: RawFailure) {
     }
 }
 
-/// Looks at the stack; a thread that is ending has none.
+/// Looks at the stack.
 fn look<T>(f: impl FnOnce(&mut Vec<Level>) -> T) -> Option<T> {
     STACK.try_with(|stack| f(&mut stack.borrow_mut())).ok()
 }
@@ -138,7 +153,13 @@ impl Drop for Aside {
 /// Puts a frame on the stack. A thread that is ending has none, and the level comes back.
 pub(super) fn push(level: Level) -> Result<(), Level> {
     let mut level = Some(level);
-    look(|stack| stack.extend(level.take()));
+    look(|stack| {
+        if stack.capacity() == 0 {
+            // Makes it. It may be gone already, on a thread that is ending.
+            SWEEPER.try_with(|_| ()).ok();
+        }
+        stack.extend(level.take());
+    });
     level.map_or(Ok(()), Err)
 }
 
@@ -150,6 +171,11 @@ pub(super) fn pop() -> Option<Level> {
 pub(super) fn top_address() -> usize {
     let top = |stack: &mut Vec<Level>| Some(address(stack.last()?.node.as_ref()?));
     look(top).flatten().unwrap_or(0)
+}
+
+/// The innermost frame's node, if it has one.
+pub(super) fn top() -> Option<Arc<dyn Node>> {
+    look(|stack| stack.last()?.node.clone()).flatten()
 }
 
 /// The address of a node, to tell nodes apart.
