@@ -1,0 +1,47 @@
+//! The peers in Python, through a script.
+
+use std::process::Command;
+
+use crate::{measure::Row, question::Question};
+
+const SCRIPT: &str = include_str!("../python/peers.py");
+
+/// Asks a question of the peers in Python. Nothing if there is no Python, or no such peer.
+pub fn measure(question: &Question, quick: bool) -> Vec<Row> {
+    let Some(name) = question.python else {
+        return Vec::new();
+    };
+    let sizes = if quick {
+        question.quick
+    } else {
+        question.sizes
+    };
+    let largest = if quick { 1_000 } else { 100_000 };
+    let sizes = sizes.iter().filter(|n| **n <= largest);
+    sizes
+        .flat_map(|&n| measure_size(question, name, n, quick))
+        .collect()
+}
+
+fn measure_size(question: &Question, name: &str, n: usize, quick: bool) -> Vec<Row> {
+    let rounds = if quick { "3" } else { "7" };
+    let arguments = ["-c", SCRIPT, name, &n.to_string(), rounds];
+    let Ok(output) = Command::new("python3").args(arguments).output() else {
+        return Vec::new();
+    };
+    let units = (question.units)(n) as f64;
+    let lines = String::from_utf8_lossy(&output.stdout);
+    let rows = lines.lines().filter_map(|line| {
+        let (peer, figures) = line.split_once('\t')?;
+        let (median, min) = figures.split_once('\t')?;
+        Some(Row {
+            id: question.id,
+            title: question.title,
+            peer: peer.to_owned(),
+            n,
+            median: median.parse::<f64>().ok()? / units,
+            min: min.parse::<f64>().ok()? / units,
+        })
+    });
+    rows.collect()
+}

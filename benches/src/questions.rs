@@ -1,0 +1,47 @@
+//! The questions, one file each.
+//!
+//! W7, channels, is still to come.
+
+use crate::question::Question;
+
+mod borrowing;
+mod cancelling;
+mod computing;
+mod failing;
+mod first;
+mod limited;
+mod nested;
+mod promises;
+mod ready;
+mod results;
+mod sleeping;
+mod timing;
+mod tree;
+mod yielding;
+
+/// All of them, in the order of the table.
+pub fn all() -> Vec<Question> {
+    vec![
+        ready::question(),
+        first::question(),
+        yielding::question(),
+        cancelling::question(),
+        tree::question(),
+        failing::question(),
+        results::question(),
+        timing::ready(),
+        timing::yielding(),
+        sleeping::wall(),
+        sleeping::processor(),
+        nested::idle(),
+        nested::busy(),
+        limited::question(),
+        computing::short(),
+        computing::long(),
+        borrowing::ready(),
+        borrowing::yielding(),
+        promises::two(),
+        promises::behind(),
+        promises::body(),
+    ]
+}

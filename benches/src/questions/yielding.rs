@@ -1,0 +1,104 @@
+//! W2: what does a child cost that waits once, for its next turn?
+
+use futures::stream::{FuturesUnordered, StreamExt};
+use futures_concurrency::prelude::*;
+use headcount::group;
+use tokio::task::JoinSet;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use crate::{
+    hosts::{self, EXECUTOR, STATIC_EXECUTOR},
+    question::{OURS, Question, RAW},
+    work::yield_once,
+};
+
+/// Asks it.
+pub fn question() -> Question {
+    Question::new(
+        "W2",
+        "children that yield once",
+        &[1, 10, 1_000, 100_000, 1_000_000],
+    )
+    .quick(&[1, 1_000, 100_000])
+    .local(OURS, &hosts::HEADCOUNT, ours)
+    .local(RAW, &hosts::RAW, raw)
+    .local("StaticExecutor", &hosts::STATIC, static_executor)
+    .send("tokio JoinSet", &hosts::TOKIO, join_set)
+    .send("tokio TaskTracker+Token", &hosts::TOKIO, task_tracker)
+    .send("tokio JoinSet, 1 thread", &hosts::TOKIO_ONE, join_set)
+    .local("FuturesUnordered", &hosts::PLAIN, unordered)
+    .local("futures-concurrency", &hosts::PLAIN, concurrency)
+    .at_most(10_000)
+    .local("moro", &hosts::PLAIN, moro)
+    .at_most(100_000)
+    .python("yielding")
+}
+
+async fn ours(n: usize) {
+    let joined = group(async |g| {
+        for _ in 0..n {
+            g.spawn(async {
+                yield_once().await;
+                Ok(())
+            });
+        }
+        Ok(())
+    });
+    joined.await.expect("nothing fails");
+}
+
+async fn raw(n: usize) {
+    let tasks: Vec<_> = (0..n).map(|_| EXECUTOR.spawn(yield_once())).collect();
+    for task in tasks {
+        task.await;
+    }
+}
+
+async fn static_executor(n: usize) {
+    let spawn = |_| STATIC_EXECUTOR.spawn(yield_once());
+    let tasks: Vec<_> = (0..n).map(spawn).collect();
+    for task in tasks {
+        task.await;
+    }
+}
+
+async fn join_set(n: usize) {
+    let mut set = JoinSet::new();
+    for _ in 0..n {
+        set.spawn(yield_once());
+    }
+    while let Some(joined) = set.join_next().await {
+        joined.expect("nothing fails");
+    }
+}
+
+async fn task_tracker(n: usize) {
+    let (tracker, token) = (TaskTracker::new(), CancellationToken::new());
+    for _ in 0..n {
+        let token = token.child_token();
+        tracker.spawn(async move {
+            token.run_until_cancelled(yield_once()).await;
+        });
+    }
+    tracker.close();
+    tracker.wait().await;
+}
+
+async fn unordered(n: usize) {
+    let mut children: FuturesUnordered<_> = (0..n).map(|_| yield_once()).collect();
+    while children.next().await.is_some() {}
+}
+
+async fn concurrency(n: usize) {
+    let children: Vec<_> = (0..n).map(|_| yield_once()).collect();
+    children.join().await;
+}
+
+async fn moro(n: usize) {
+    let scope = moro::async_scope!(|scope| {
+        for _ in 0..n {
+            let _detached = scope.spawn(yield_once());
+        }
+    });
+    scope.await;
+}
