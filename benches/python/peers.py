@@ -11,6 +11,7 @@ import time
 
 try:
     import trio
+    import trio.testing
 except ImportError:
     trio = None
 
@@ -256,8 +257,6 @@ def main():
     if sys.version_info >= (3, 11):
         peers["asyncio"] = lambda *args: asyncio.run(repeat(*args))
     if trio:
-        import trio.testing
-
         peers["trio"] = functools.partial(trio.run, repeat)
     repetitions = max(1, 1000 // n)
     samples = {name: [] for name in peers}
