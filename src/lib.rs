@@ -228,10 +228,12 @@ mod pool;
 mod results;
 mod runtime;
 mod scope;
+pub mod sync;
 mod sim;
 #[cfg(feature = "testing")]
 pub mod testing;
 mod time;
+mod waiters;
 
 pub use crate::{
     error::{
