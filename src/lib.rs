@@ -217,6 +217,7 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![doc(test(attr(deny(warnings), allow(dead_code, unused_variables))))]
 
+pub mod channel;
 mod clock;
 mod crew;
 mod error;

@@ -1,0 +1,76 @@
+//! Room that is kept for an item.
+
+use std::fmt;
+
+use super::shared::Shared;
+
+/// Room in a channel, kept for one item; from [`Sender::reserve`](super::Sender::reserve).
+///
+/// Dropping it without sending gives the room to the next in line.
+///
+/// # Examples
+///
+/// ```
+/// use headcount::{channel, run};
+///
+/// let (tx, rx) = channel::bounded(1);
+/// run(async {
+///     tx.reserve().await.unwrap().send("page");
+///     assert_eq!(rx.recv().await, Ok("page"));
+/// });
+/// ```
+#[must_use = "the room is given back when the permit is dropped; send with it"]
+pub struct Permit<'a, T> {
+    /// `None` once it was used.
+    shared: Option<&'a Shared<T>>,
+}
+
+impl<'a, T> Permit<'a, T> {
+    /// Stands for room that has been set aside in the state.
+    pub(super) fn new(shared: &'a Shared<T>) -> Self {
+        Self {
+            shared: Some(shared),
+        }
+    }
+
+    /// Sends an item. Neither waits nor fails.
+    ///
+    /// Works also if the channel was closed meanwhile: receivers wait for permits that are out. If
+    /// the last receiver has been dropped, the item is disposed of as undelivered; see
+    /// [`on_undelivered`](super::Options::on_undelivered).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use headcount::{channel, run};
+    ///
+    /// let (tx, rx) = channel::bounded(1);
+    /// let permit = tx.try_reserve().unwrap();
+    /// tx.close();
+    /// permit.send("page");
+    /// assert_eq!(run(rx.recv()), Ok("page"));
+    /// ```
+    pub fn send(mut self, item: T) {
+        if let Some(shared) = self.shared.take() {
+            let mut item = Some(item);
+            shared.change(|state, after| state.use_permit(&mut item, after));
+            if let Some(panic) = shared.dispose(item) {
+                panic.resume();
+            }
+        }
+    }
+}
+
+impl<T> Drop for Permit<'_, T> {
+    fn drop(&mut self) {
+        if let Some(shared) = self.shared {
+            shared.change(|state, after| state.use_permit(&mut None, after));
+        }
+    }
+}
+
+impl<T> fmt::Debug for Permit<'_, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Permit").finish_non_exhaustive()
+    }
+}
