@@ -229,8 +229,8 @@ mod pool;
 mod results;
 mod runtime;
 mod scope;
-pub mod sync;
 mod sim;
+pub mod sync;
 #[cfg(feature = "testing")]
 pub mod testing;
 mod time;

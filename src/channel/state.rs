@@ -118,11 +118,26 @@ impl<T> State<T> {
     }
 
     /// Restores what is true whenever the lock is free, after something has changed.
+    #[inline]
     fn settle(&mut self, after: &mut Aftermath) {
+        if self.has_spare_item() && self.receivers.waiting() + self.streams.waiting() > 0 {
+            self.give_turns(after);
+        }
+        if self.closed || self.senders.waiting() > 0 {
+            self.give_claims(after);
+        }
+    }
+
+    /// Tells receivers of items that nobody has a turn for.
+    fn give_turns(&mut self, after: &mut Aftermath) {
         while self.has_spare_item() && self.receivers.grant_first(after) {}
         if self.has_spare_item() {
             self.streams.grant_all(after);
         }
+    }
+
+    /// Tells senders of room; or receivers that it is over.
+    fn give_claims(&mut self, after: &mut Aftermath) {
         if !self.closed {
             while self.taken() < self.limit() && self.senders.grant_first(after) {}
         } else if self.is_over() {

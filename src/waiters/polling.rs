@@ -32,8 +32,10 @@ pub(crate) fn poll_locked<S, T>(
         caller.clone = Some(cx.waker().clone());
     };
     after.run();
-    discard_waker(caller.replaced);
-    discard_waker(caller.clone);
+    if caller.clone.is_some() || caller.replaced.is_some() {
+        discard_waker(caller.replaced);
+        discard_waker(caller.clone);
+    }
     polled
 }
 
@@ -104,8 +106,19 @@ impl Aftermath {
     }
 
     /// Does what is left to be done.
+    #[inline]
     pub(crate) fn run(self) {
-        frame::wake(self.wake.into_iter().chain(self.wake_more));
+        if self.wake.is_some() || self.gone.is_some() {
+            self.run_some();
+        }
+    }
+
+    /// Does what is left to be done, if there is anything. Most operations concern nobody else.
+    fn run_some(self) {
+        frame::wake(self.wake);
+        if !self.wake_more.is_empty() {
+            frame::wake(self.wake_more);
+        }
         discard_waker(self.gone);
     }
 }
