@@ -26,19 +26,38 @@
 //! A guard that is dropped by a panic gives back what it holds like any other. There is no
 //! poisoning: the panic is in the report of its group already.
 
+mod barrier;
+mod condition;
+mod event;
+mod holder;
 mod ledger;
 mod limiter;
+mod mutex;
+mod once_cell;
+mod rw_lock;
 mod semaphore;
 
 pub use self::{
+    barrier::{Arrival, Barrier},
+    condition::Condition,
+    event::Event,
     limiter::{Limiter, LimiterPermit},
+    mutex::{Mutex, MutexGuard},
+    once_cell::OnceCell,
+    rw_lock::{RwLock, RwLockReadGuard, RwLockWriteGuard},
     semaphore::{Semaphore, SemaphorePermit, SemaphorePermitArc},
 };
 
 /// The futures of this module, by name.
 pub mod futures {
     pub use super::{
+        barrier::Arrived,
+        condition::{Notified, NotifiedUntil},
+        event::Occurred,
         limiter::LimiterAcquired,
+        mutex::Locked,
+        once_cell::{Initialized, TryInitialized},
+        rw_lock::{ReadLocked, WriteLocked},
         semaphore::{Acquired, AcquiredArc},
     };
 }

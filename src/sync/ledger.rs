@@ -145,6 +145,11 @@ impl Claim {
         self.units
     }
 
+    /// Whether it is in line now.
+    pub(super) fn is_waiting(&self) -> bool {
+        self.place.is_taken()
+    }
+
     /// Completes once the units have been taken.
     pub(super) fn poll(&mut self, ledger: &Ledger, cx: &Context<'_>) -> Poll<()> {
         // What has been cancelled does not go on; and if it was granted something, somebody else
@@ -178,5 +183,25 @@ impl Claim {
             state.settle(&mut after);
         }
         after.run();
+    }
+}
+
+/// Units that have been taken. Given back when dropped.
+#[derive(Debug)]
+pub(super) struct Held<'a> {
+    ledger: &'a Ledger,
+    units: usize,
+}
+
+impl<'a> Held<'a> {
+    /// Stands for units that were taken from the ledger.
+    pub(super) fn new(ledger: &'a Ledger, units: usize) -> Self {
+        Self { ledger, units }
+    }
+}
+
+impl Drop for Held<'_> {
+    fn drop(&mut self) {
+        self.ledger.give_back(self.units);
     }
 }
