@@ -40,27 +40,38 @@
 //! by dropping it, and an operation that waits borrows its handle. So there is no waiting on a
 //! handle that was closed; [`close`](Sender::close) closes the channel.
 
+mod broadcast;
 mod error;
+mod oneshot;
 mod options;
 mod permit;
 mod receiver;
 mod sender;
 mod shared;
 mod state;
+mod watch;
 
 pub use self::{
+    broadcast::{
+        BroadcastReceiver, BroadcastRecvError, BroadcastSender, BroadcastTryRecvError, broadcast,
+    },
     error::{RecvError, ReserveError, SendError, TryRecvError, TryReserveError, TrySendError},
+    oneshot::{OneshotReceiver, OneshotSender, oneshot},
     options::Options,
     permit::Permit,
     receiver::Receiver,
     sender::Sender,
+    watch::{WatchReceiver, WatchSender, watch},
 };
 
 /// The futures of this module, by name.
 pub mod futures {
     pub use super::{
+        broadcast::BroadcastReceived,
+        oneshot::OneshotClosed,
         receiver::Received,
         sender::{Closed, Reserved, Sent},
+        watch::{Changed, WatchedUntil},
     };
 }
 
