@@ -25,7 +25,7 @@ use self::{child::Ticket, limit::Queued, local::Entrance};
 pub(crate) use self::{hub::Hub, owner::Owner};
 use crate::{
     error::{Cause, Error, TaskInfo, TaskRole, discard},
-    frame,
+    frame, locals,
     scope::ScopeHandle,
     sim::Cleanup,
 };
@@ -657,7 +657,7 @@ impl<'env, E: Send + 'static> TaskGroup<'env, E> {
     #[track_caller]
     pub fn defer(&self, finalizer: impl Future<Output = ()> + Send + 'static) {
         let info = TaskInfo::new(TaskRole::Finalizer, None, Location::caller());
-        if let Err(finalizer) = self.hub.defer(info, Box::pin(finalizer)) {
+        if let Err(finalizer) = self.hub.defer(info, Box::pin(locals::carry(finalizer))) {
             discard(finalizer);
             spawner::refuse(&self.hub);
         }

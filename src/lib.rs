@@ -224,6 +224,7 @@ mod error;
 mod frame;
 mod group;
 mod join;
+mod locals;
 mod lock;
 mod pool;
 mod results;
@@ -245,6 +246,7 @@ pub use crate::{
         Group, GroupBuilder, Policy, Ready, Spawner, Start, StartTask, Task, TaskGroup, group,
     },
     join::{ChildEnd, Closing, EndedBy, JoinBuilder, JoinGroup, JoinPolicy, Joined, policies},
+    locals::{Bound, Local},
     results::{
         AsCompleted, Contenders, FirstOk, Gather, GatherAll, GatherSettled, Gatherable,
         NoContenders, OneOf1, OneOf2, OneOf3, OneOf4, OneOf5, OneOf6, OneOf7, OneOf8, OneOf9,

@@ -19,6 +19,7 @@ use super::{
 use crate::{
     error::{Aborted, Cause, Panic, RawFailure, TaskInfo, catch},
     frame::{self, Anchor, Enclosed, Member, Node, Role, Seat},
+    locals::Snapshot,
     pool,
     sim::{Cleanup, Event},
 };
@@ -181,6 +182,8 @@ pub(super) struct Child<F, E> {
     asleep: bool,
     /// Whether it ever got an [`Aborted`] from a task of its own group.
     saw_aborted: bool,
+    /// The task-locals of its spawner.
+    locals: Snapshot,
     error: PhantomData<fn() -> E>,
 }
 
@@ -200,6 +203,7 @@ impl<F, E> Child<F, E> {
             anchor,
             asleep: false,
             saw_aborted: false,
+            locals: Snapshot::take(),
             error: PhantomData,
         }
     }
@@ -222,6 +226,7 @@ where
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut this = self.project();
+        let _entered = this.locals.enter();
         arrive(cx);
         let ending = if is_cut(this.anchor) {
             Ending::Cut
