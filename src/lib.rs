@@ -230,6 +230,7 @@ mod pool;
 mod results;
 mod runtime;
 mod scope;
+mod stream;
 mod sim;
 pub mod sync;
 #[cfg(feature = "testing")]
@@ -259,6 +260,10 @@ pub use crate::{
         CancelScope, Cancellation, Checkpoint, Finally, ScopeHandle, Scoped, Shield, Timeout,
         bracket, cancelled, checkpoint, deadline, finally, is_cancelled, shield, time_left,
         timeout, timeout_at,
+    },
+    stream::{
+        ChunksWithin, ConcurrentStreamExt, ConsumerGone, ForEachConcurrent, MapConcurrent,
+        MapParallel, Merge, Produce, Producer, Sending, Throttle, produce,
     },
     time::{Interval, Sleep, Tick, interval, now, sleep, sleep_until},
 };

@@ -19,3 +19,4 @@ pub use self::{
         OneOf9, OneOf10, OneOf11, OneOf12, Tied,
     },
 };
+pub(crate) use self::{as_completed::Waiting, report::Report};

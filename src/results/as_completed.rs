@@ -226,9 +226,8 @@ impl<E: Send + 'static> TaskGroup<'_, E> {
     /// .unwrap();
     /// ```
     pub fn as_completed<T>(&self, tasks: impl IntoIterator<Item = Task<T>>) -> TasksCompleted<T> {
-        let wait = |task| Waiting { task };
         TasksCompleted {
-            outcomes: as_completed(tasks.into_iter().map(wait)),
+            outcomes: as_completed(tasks.into_iter().map(Waiting::new)),
         }
     }
 }
@@ -286,8 +285,14 @@ impl<T> Stream for TasksCompleted<T> {
 
 /// A task that is cancelled when nobody waits for it any more.
 #[pin_project(PinnedDrop)]
-struct Waiting<T> {
+pub(crate) struct Waiting<T> {
     task: Task<T>,
+}
+
+impl<T> Waiting<T> {
+    pub(crate) fn new(task: Task<T>) -> Self {
+        Self { task }
+    }
 }
 
 impl<T> Future for Waiting<T> {

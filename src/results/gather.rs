@@ -118,7 +118,7 @@ impl<L: Gatherable> fmt::Debug for Gather<L> {
 ///
 /// The same as [`gather`] for any number of futures of one type. All of them start at once; to run
 /// so many at a time, use a [group with a limit](crate::GroupBuilder::limit), or
-/// [`map_concurrent`](crate::StreamExt::map_concurrent) on a stream. Without any futures it returns
+/// [`map_concurrent`](crate::ConcurrentStreamExt::map_concurrent) on a stream. Without any futures it returns
 /// an empty vector.
 ///
 /// # Errors

@@ -9,7 +9,7 @@ use crate::{
 
 /// The failures, until they go into one error group.
 #[derive(Debug)]
-pub(super) struct Report<E> {
+pub(crate) struct Report<E> {
     /// What waits for the futures, for the message.
     what: &'static str,
     location: &'static Location<'static>,
@@ -17,7 +17,7 @@ pub(super) struct Report<E> {
 }
 
 impl<E> Report<E> {
-    pub(super) fn new(what: &'static str, location: &'static Location<'static>) -> Self {
+    pub(crate) fn new(what: &'static str, location: &'static Location<'static>) -> Self {
         Self {
             what,
             location,
@@ -29,17 +29,17 @@ impl<E> Report<E> {
         self.failures.len()
     }
 
-    pub(super) fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.failures.is_empty()
     }
 
     /// Records that the future at this position returned an error.
-    pub(super) fn error(&mut self, index: usize, error: E) {
+    pub(crate) fn error(&mut self, index: usize, error: E) {
         self.push(index, FailureKind::Error(error));
     }
 
     /// Records that the future at this position panicked.
-    pub(super) fn panic(&mut self, index: usize, panic: Panic) {
+    pub(crate) fn panic(&mut self, index: usize, panic: Panic) {
         self.push(index, FailureKind::Panic(panic));
     }
 
@@ -49,7 +49,7 @@ impl<E> Report<E> {
     }
 
     /// Puts the failures together.
-    pub(super) fn group(&mut self) -> ErrorGroup<E>
+    pub(crate) fn group(&mut self) -> ErrorGroup<E>
     where
         E: 'static,
     {

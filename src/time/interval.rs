@@ -7,6 +7,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use futures_lite::Stream;
+
 use super::sleep::{Sleep, sleep_until};
 use crate::clock;
 
@@ -47,6 +49,7 @@ pub fn interval(period: Duration) -> Interval {
     Interval {
         period,
         next: clock::after(period),
+        sleep: None,
     }
 }
 
@@ -56,6 +59,8 @@ pub struct Interval {
     period: Duration,
     /// When the next tick is due; `None` is never.
     next: Option<Instant>,
+    /// Until that tick, while it is waited for as an item of a stream.
+    sleep: Option<Sleep>,
 }
 
 impl Interval {
@@ -77,6 +82,7 @@ impl Interval {
     /// });
     /// ```
     pub fn tick(&mut self) -> Tick<'_> {
+        self.sleep = None;
         let sleep = self.next.map(sleep_until);
         Tick {
             interval: self,
@@ -108,6 +114,34 @@ impl Interval {
         let step = u64::try_from(step).ok().map(Duration::from_nanos);
         // A period of centuries is not late, and goes on in steps of itself.
         self.next = due.checked_add(step.unwrap_or(self.period));
+    }
+}
+
+/// The ticks as a stream without end. Each item is the time that the tick was due.
+///
+/// # Examples
+///
+/// ```
+/// use futures_lite::StreamExt;
+/// use headcount::{interval, run};
+/// use std::time::Duration;
+///
+/// let ticks = interval(Duration::from_millis(1)).take(3);
+/// assert_eq!(run(ticks.count()), 3);
+/// ```
+impl Stream for Interval {
+    type Item = Instant;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Instant>> {
+        let this = &mut *self;
+        let Some(due) = this.next else {
+            return Poll::Pending;
+        };
+        let sleep = this.sleep.get_or_insert_with(|| sleep_until(due));
+        ready!(Pin::new(sleep).poll(cx));
+        this.sleep = None;
+        this.advance(due);
+        Poll::Ready(Some(due))
     }
 }
 
