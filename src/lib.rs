@@ -219,6 +219,8 @@
 
 pub mod channel;
 mod clock;
+#[cfg(doctest)]
+mod compile_fail;
 mod crew;
 mod error;
 mod frame;

@@ -289,7 +289,7 @@ impl Wake for CountWakes {
 }
 
 /// Polls a future once, with a waker that does nothing.
-pub fn poll_once<F: Future>(future: Pin<&mut F>) -> Poll<F::Output> {
+pub fn poll_once<F: Future + ?Sized>(future: Pin<&mut F>) -> Poll<F::Output> {
     future.poll(&mut Context::from_waker(Waker::noop()))
 }
 
@@ -303,4 +303,31 @@ pub async fn let_others_run() {
 /// A task or a body that never ends of its own accord.
 pub async fn for_ever() -> Result<(), Error> {
     std::future::pending().await
+}
+
+/// Counts how often what it wraps is polled.
+#[derive(Clone, Default)]
+pub struct Polls(Arc<AtomicUsize>);
+
+impl Polls {
+    /// Wraps a future whose polls count here.
+    pub fn of<F: Future>(&self, future: F) -> impl Future<Output = F::Output> + use<F> {
+        let polls = Arc::clone(&self.0);
+        let mut future = Box::pin(future);
+        std::future::poll_fn(move |cx| {
+            polls.fetch_add(1, Ordering::SeqCst);
+            future.as_mut().poll(cx)
+        })
+    }
+
+    pub fn count(&self) -> usize {
+        self.0.load(Ordering::SeqCst)
+    }
+}
+
+/// Waits until something is the case that other tasks bring about.
+pub async fn until(mut condition: impl FnMut() -> bool) {
+    while !condition() {
+        futures_lite::future::yield_now().await;
+    }
 }
