@@ -15,7 +15,9 @@ use headcount::{
     sleep_until, time_left, timeout, timeout_at,
 };
 
-use crate::common::{Census, CountWakes, Gate, Log, everywhere, let_others_run, poll_once, until};
+use crate::common::{
+    Census, CountWakes, Gate, Log, everywhere, let_others_run, on_threads, poll_once, until,
+};
 
 mod common;
 
@@ -125,7 +127,7 @@ fn a_deadline_that_was_moved_earlier_fires() {
 /// Case 100. A scope without a deadline is given one, from another thread, while it waits.
 #[test]
 fn a_deadline_is_set_from_another_thread() {
-    everywhere(|| async {
+    on_threads(|| async {
         let scope = CancelScope::new();
         let handle = scope.handle();
         let inside = Gate::default();

@@ -539,7 +539,6 @@ fn a_forgotten_group_does_not_escape() {
 
 /// A borrowing task of a forgotten group is never polled again: what it borrows may be gone.
 #[test]
-#[ignore = "hangs: the group further out waits for the forgotten borrowing task"]
 #[expect(clippy::mem_forget, reason = "this is what is tested")]
 fn a_forgotten_borrowing_task_is_not_polled() {
     in_run(|| async {

@@ -13,7 +13,7 @@ use headcount::{
     sleep, sleep_until, timeout, timeout_at,
 };
 
-use crate::common::{Gate, Log, OnDrop, everywhere, poll_once, until};
+use crate::common::{Gate, Log, OnDrop, everywhere, on_threads, poll_once, until};
 
 mod common;
 
@@ -300,7 +300,7 @@ fn a_loop_that_only_yields_is_cut_when_it_is_cancelled() {
 /// Case 94. Code that computes without waiting can ask, and hears of its deadline too.
 #[test]
 fn a_computation_hears_of_its_deadline() {
-    everywhere(|| async {
+    on_threads(|| async {
         let outcome = timeout_at(now() + Duration::from_millis(1), async {
             while !is_cancelled() {
                 std::hint::spin_loop();

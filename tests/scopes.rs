@@ -12,7 +12,9 @@ use futures::stream::{FuturesUnordered, StreamExt};
 use futures_lite::future::{self, yield_now, zip};
 use headcount::{CancelScope, checkpoint, group, is_cancelled, shield, sleep};
 
-use crate::common::{Census, CountWakes, Gate, Log, OnDrop, Polls, everywhere, poll_once, until};
+use crate::common::{
+    Census, CountWakes, Gate, Log, OnDrop, Polls, everywhere, on_threads, poll_once, until,
+};
 
 mod common;
 
@@ -149,7 +151,7 @@ fn another_task_cancels_it() {
 /// Case 70. So does a thread that knows nothing of tasks.
 #[test]
 fn another_thread_cancels_it() {
-    everywhere(|| async {
+    on_threads(|| async {
         let scope = CancelScope::new();
         let handle = scope.handle();
         let foreign = thread::spawn(move || handle.cancel_with("from a thread"));
