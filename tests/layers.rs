@@ -32,6 +32,8 @@ const LAYERS: &[&[&str]] = &[
     &["sim"],
     &["error"],
     &["lock"],
+    // Not a part of the crate: documents what must not compile.
+    &["compile_fail"],
 ];
 
 /// The files that may say this, and why.
