@@ -223,7 +223,7 @@ const SCENARIOS: &[(&str, Scenario)] = &[
                     world.log.say("entered");
                 }
                 let innermost = finally(timeout(HOUR, steps(1)), clean());
-                let inner = finally(shield(async { innermost.await }), clean());
+                let inner = finally(shield(innermost), clean());
                 finally(inner, clean()).await.expect("it has an hour");
             };
             world.log.say("entered");

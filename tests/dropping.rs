@@ -500,7 +500,7 @@ fn a_group_dropped_by_a_panic_is_handed_up() {
             .0
             .map_err(Into::into)
         });
-        let failed = failed.await.map(|()| ()).unwrap_err();
+        let failed = failed.await.unwrap_err();
         assert_eq!(failed.len(), 1);
         assert_eq!((borrowing.entered(), borrowing.alive()), (1, 0));
         assert_eq!((owning.entered(), owning.alive()), (1, 0));

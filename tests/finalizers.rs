@@ -161,16 +161,19 @@ async fn one_life(kind: Kind, body: Body, waits: bool, cleanup: Cleanup) {
         Ok(value) => {
             assert_eq!(expected, [""; 0], "{what}");
             match body {
-                Body::Returns => assert_eq!(value.unwrap(), 7, "{what}"),
-                Body::IsPastItsDeadline => assert!(value.unwrap_err().is_deadline(), "{what}"),
-                _ => assert!(!value.unwrap_err().is_deadline(), "{what}"),
+                Body::Returns => assert_eq!(value.expect("a value"), 7, "{what}"),
+                _ => {
+                    let cancelled = value.expect_err("no value");
+                    let by_deadline = body == Body::IsPastItsDeadline;
+                    assert_eq!(cancelled.is_deadline(), by_deadline, "{what}");
+                }
             }
         }
         Err(failed) => {
             let mut reported: Vec<_> = failed
                 .leaves()
                 .map(|failure| match failure.kind() {
-                    FailureKind::Panic(panic) => panic.message().unwrap(),
+                    FailureKind::Panic(panic) => panic.message().unwrap_or("no message"),
                     FailureKind::Error(error) => panic!("{what}: {error}"),
                 })
                 .collect();

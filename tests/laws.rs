@@ -159,7 +159,7 @@ fn every_failure_is_reported_once() {
                 g.defer(async { panic!("deferred panic") });
                 let asked = g.spawn(async { Err::<(), _>("asked for".into()) });
                 assert!(asked.await.is_err());
-                while g.len() > 0 {
+                while !g.is_empty() {
                     yield_now().await;
                 }
                 Err::<(), _>("body error".into())
