@@ -42,6 +42,7 @@
 
 mod broadcast;
 mod error;
+pub mod futures;
 mod oneshot;
 mod options;
 mod permit;
@@ -63,17 +64,6 @@ pub use self::{
     sender::Sender,
     watch::{WatchReceiver, WatchSender, watch},
 };
-
-/// The futures of this module, by name.
-pub mod futures {
-    pub use super::{
-        broadcast::BroadcastReceived,
-        oneshot::OneshotClosed,
-        receiver::Received,
-        sender::{Closed, Reserved, Sent},
-        watch::{Changed, WatchedUntil},
-    };
-}
 
 /// Makes a channel that holds at most `capacity` items.
 ///

@@ -29,6 +29,7 @@
 mod barrier;
 mod condition;
 mod event;
+pub mod futures;
 mod holder;
 mod ledger;
 mod limiter;
@@ -47,17 +48,3 @@ pub use self::{
     rw_lock::{RwLock, RwLockReadGuard, RwLockWriteGuard},
     semaphore::{Semaphore, SemaphorePermit, SemaphorePermitArc},
 };
-
-/// The futures of this module, by name.
-pub mod futures {
-    pub use super::{
-        barrier::Arrived,
-        condition::{Notified, NotifiedUntil},
-        event::Occurred,
-        limiter::LimiterAcquired,
-        mutex::Locked,
-        once_cell::{Initialized, TryInitialized},
-        rw_lock::{ReadLocked, WriteLocked},
-        semaphore::{Acquired, AcquiredArc},
-    };
-}

@@ -1,0 +1,9 @@
+//! The futures of channels, by name.
+
+pub use super::{
+    broadcast::BroadcastReceived,
+    oneshot::OneshotClosed,
+    receiver::Received,
+    sender::{Closed, Reserved, Sent},
+    watch::{Changed, WatchedUntil},
+};
