@@ -232,8 +232,8 @@ mod pool;
 mod results;
 mod runtime;
 mod scope;
-mod stream;
 mod sim;
+mod stream;
 pub mod sync;
 #[cfg(feature = "testing")]
 pub mod testing;

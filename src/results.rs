@@ -8,6 +8,7 @@ mod report;
 mod staggered;
 mod tuples;
 
+pub(crate) use self::{as_completed::Waiting, report::Report};
 pub use self::{
     as_completed::{AsCompleted, TasksCompleted, as_completed},
     gather::{Gather, GatherAll, GatherSettled, gather, gather_all, gather_settled},
@@ -19,4 +20,3 @@ pub use self::{
         OneOf9, OneOf10, OneOf11, OneOf12, Tied,
     },
 };
-pub(crate) use self::{as_completed::Waiting, report::Report};

@@ -20,9 +20,9 @@ pub use self::{
     throttle::Throttle,
 };
 
-use crate::group::Spawner;
 #[cfg(doc)]
 use crate::Aborted;
+use crate::group::Spawner;
 
 /// Concurrency for any [`Stream`].
 ///

@@ -196,7 +196,10 @@ impl<T, Fut: Future> Produce<T, Fut> {
         Pin::new(&mut self.crew).cancel();
         let crew = &mut self.crew;
         let ended = std::future::poll_fn(|cx| Pin::new(&mut *crew).poll_ended(cx)).await;
-        let endings = ended.map(|(_, ending)| ending).into_iter().chain(self.ending.take());
+        let endings = ended
+            .map(|(_, ending)| ending)
+            .into_iter()
+            .chain(self.ending.take());
         for ending in endings {
             if let Ending::Panicked(panic) = ending {
                 panic.resume();
