@@ -97,6 +97,8 @@ pub(crate) struct Crew<S: Hands> {
     /// How many hands are not gone.
     live: usize,
     attitude: Attitude,
+    /// Whether hands that are ready are polled in the order of their numbers.
+    keeps_order: bool,
     /// Whether all hands have been cancelled.
     is_cancelled: bool,
     /// Whether hands have been polled, or passed over, while the surroundings were cancelled: what
@@ -120,6 +122,7 @@ impl<S: Hands> Crew<S> {
             anchor: Anchor::new(Role::Finalizer),
             roster,
             attitude,
+            keeps_order: false,
             is_cancelled: false,
             is_stale: false,
         }
@@ -147,6 +150,9 @@ impl<S: Hands> Crew<S> {
         this.anchor.settle();
         if this.round.is_empty() {
             this.roster.take_ready(this.round);
+            if *this.keeps_order {
+                this.round.make_contiguous().sort_unstable();
+            }
         }
         let mut cancelled = frame::cancelled();
         if *this.is_stale && !cancelled {
@@ -206,6 +212,20 @@ impl<S: Hands> Crew<S> {
             this.free.push(*index);
         }
         ended
+    }
+
+    /// Has another hand polled first than the first one: `choose` one of so many. Before the first
+    /// poll.
+    pub(crate) fn begin_with(self: Pin<&mut Self>, choose: impl FnOnce(usize) -> usize) {
+        let round = self.project().round;
+        if round.len() > 1 {
+            round.rotate_left(choose(round.len()));
+        }
+    }
+
+    /// Has the hands polled in the order of their numbers, not in that in which they become ready.
+    pub(crate) fn keep_order(self: Pin<&mut Self>) {
+        *self.project().keeps_order = true;
     }
 
     /// Cancels all hands. Those that protect nothing are dropped, without being polled, by the next

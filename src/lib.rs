@@ -232,6 +232,7 @@ mod pool;
 mod results;
 mod runtime;
 mod scope;
+mod select;
 mod sim;
 mod stream;
 pub mod sync;
@@ -263,6 +264,7 @@ pub use crate::{
         bracket, cancelled, checkpoint, deadline, finally, is_cancelled, shield, time_left,
         timeout, timeout_at,
     },
+    select::{LosesNothing, MayLose, MayLoseExt, Select, Selectable, select},
     stream::{
         ChunksWithin, ConcurrentStreamExt, ConsumerGone, ForEachConcurrent, MapConcurrent,
         MapParallel, Merge, Produce, Producer, Sending, Throttle, produce,

@@ -21,7 +21,7 @@ pub use self::{
 };
 
 #[cfg(doc)]
-use crate::Aborted;
+use crate::error::Aborted;
 use crate::group::Spawner;
 
 /// Concurrency for any [`Stream`].

@@ -23,16 +23,18 @@ use std::{
 const LAYERS: &[&[&str]] = &[
     &["testing"],
     &["runtime"],
+    &["stream"],
+    &["select"],
     &["join", "results"],
     &["group"],
     &["scope"],
-    &["channel", "crew", "sync", "time"],
-    &["waiters"],
+    &["channel", "sync", "time"],
+    &["crew", "waiters"],
     &["frame"],
     &["clock", "pool"],
     &["sim"],
     &["error"],
-    &["lock"],
+    &["locals", "lock"],
     // Not a part of the crate: documents what must not compile.
     &["compile_fail"],
 ];

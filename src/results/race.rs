@@ -72,6 +72,18 @@ pub struct Race<L: Contenders> {
     panics: Panics,
 }
 
+impl<L: Contenders> Race<L> {
+    /// Has another contender looked at first than the first of the tuple: `choose` one of so many.
+    pub(crate) fn begin_with(self: Pin<&mut Self>, choose: impl FnOnce(usize) -> usize) {
+        self.project().crew.begin_with(choose);
+    }
+
+    /// Has the contenders looked at in the order of the tuple, each time.
+    pub(crate) fn keep_order(self: Pin<&mut Self>) {
+        self.project().crew.keep_order();
+    }
+}
+
 impl<L: Contenders> Future for Race<L> {
     type Output = L::Winner;
 

@@ -13,7 +13,7 @@ use pin_project::pin_project;
 
 use super::map::{MapConcurrent, Work};
 use crate::{
-    error::{Aborted, FailureKind},
+    error::{Aborted, Failure, FailureKind},
     group::Spawner,
     results::Waiting,
 };
@@ -60,7 +60,7 @@ where
         Poll::Ready(item.map(|value| {
             value.map_err(|failed| {
                 let first = failed.into_iter().next();
-                match first.map(crate::Failure::into_kind) {
+                match first.map(Failure::into_kind) {
                     Some(FailureKind::Error(aborted)) => aborted,
                     Some(FailureKind::Panic(panic)) => panic.resume(),
                     None => Aborted::Cancelled,
