@@ -224,7 +224,10 @@ impl Source {
         let mut index = 0;
         while index < self.tokens.len() {
             let (supers, after) = self.path_from_above(index);
-            let reaches_root = self.tokens[index] == "crate" || supers >= self.module.len();
+            // `$crate` is what a macro says, on behalf of those who use it.
+            let is_ours = index == 0 || self.tokens[index - 1] != "$";
+            let reaches_root =
+                is_ours && (self.tokens[index] == "crate" || supers >= self.module.len());
             if reaches_root && self.token(after) == "::" {
                 used.extend(self.first_names(after + 1));
             }
