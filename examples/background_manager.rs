@@ -10,6 +10,8 @@
 //! group does that: it holds its tasks, forgets those that are gone, and does not return before all
 //! are.
 
+#![expect(clippy::print_stdout, reason = "an example shows what it does")]
+
 use std::{collections::BTreeMap, future::Future, time::Duration};
 
 use headcount::{

@@ -8,6 +8,8 @@
 //! prints which replica answered each of four requests, and how long that took: a slow replica
 //! costs the hedging delay, not its own slowness.
 
+#![expect(clippy::print_stdout, reason = "an example shows what it does")]
+
 use std::{ops::ControlFlow, time::Duration};
 
 use headcount::{
@@ -109,7 +111,7 @@ fn main() -> Result<(), ErrorGroup> {
         assert_eq!(ask(&ONE_DOWN, 5).await?, (1, 25));
         println!("one down: the far one answers");
 
-        let failed = ask(&ALL_DOWN, 6).await.unwrap_err();
+        let failed = ask(&ALL_DOWN, 6).await.expect_err("all are down");
         assert_eq!(failed.len(), 2);
         println!("all down: {failed}");
         Ok(())

@@ -8,6 +8,8 @@
 //! prints for each batch how far the stages before the writer have got: never more than their
 //! capacities ahead, however fast they could be.
 
+#![expect(clippy::print_stdout, reason = "an example shows what it does")]
+
 use std::{cell::Cell, pin::pin, time::Duration};
 
 use futures_lite::{Stream, StreamExt};

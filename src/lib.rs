@@ -157,6 +157,29 @@
 //! finalizers in it. Law 2 holds all the same, [`TaskGroup::defer`] runs all the same, and this
 //! crate's own `timeout` and scopes do not have the problem.
 //!
+//! # Several results
+//!
+//! Not everything that runs at the same time is a task. These run futures on the calling task, where
+//! they may borrow, and whoever loses is gone, finalizers and all, before they return:
+//!
+//! | wanted | use |
+//! | --- | --- |
+//! | all values, and the first failure ends the rest | [`gather`] for a tuple, [`gather_all`] for any number |
+//! | every outcome, whatever it is | [`gather_settled`] |
+//! | the first output | [`race`], [`race_all`]; [`race_with`] keeps what comes at the same time |
+//! | the first success, the first few | [`first_ok`], [`quorum`]; [`staggered`] starts one after the other |
+//! | each as it comes | [`as_completed`], and [`TaskGroup::as_completed`] for tasks |
+//! | the first of several waits, in a loop | [`select`], which takes only futures that [lose nothing](LosesNothing), or those that [may](MayLoseExt) |
+//! | items of a stream, several at a time | [`ConcurrentStreamExt`] |
+//! | a stream made by code that sends its items | [`produce`], which gives that code a [`Producer`] |
+//! | a group whose result is something else again | a [`JoinPolicy`], one of the [`policies`] or your own, with [`GroupBuilder::join`] |
+//!
+//! What `race` and `select` yield is an enum with one variant per future, [`OneOf2`] for two of
+//! them, so that a `match` deals with all.
+//!
+//! A value that accompanies a piece of work everywhere, a request id, is a task-local: a [`Local`],
+//! declared with [`local!`].
+//!
 //! # Errors and panics
 //!
 //! Tasks and bodies return `Result<T, E>`, with [`Error`] for `E` unless the group says otherwise; it

@@ -28,10 +28,12 @@ async fn after<T>(turns: usize, output: T) -> T {
 
 /// What is thrown by a piece of code that panics.
 fn message(code: impl FnOnce()) -> String {
-    let payload = catch_unwind(AssertUnwindSafe(code)).unwrap_err();
+    let payload = catch_unwind(AssertUnwindSafe(code)).expect_err("it panics");
     match payload.downcast::<String>() {
         Ok(message) => *message,
-        Err(payload) => (*payload.downcast::<&str>().unwrap()).to_owned(),
+        Err(payload) => payload
+            .downcast::<&str>()
+            .map_or_else(|_| String::new(), |text| (*text).to_owned()),
     }
 }
 

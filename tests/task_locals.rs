@@ -58,7 +58,11 @@ fn a_region_has_its_value_and_nobody_else_has() {
             }
             Ok::<_, Error>(())
         };
-        gather((async { Ok(inside.await) }, outside)).await.unwrap();
+        let inside = async {
+            inside.await;
+            Ok(())
+        };
+        gather((inside, outside)).await.unwrap();
         assert_eq!(NAME.get(), None);
     });
 }
@@ -100,6 +104,10 @@ fn a_task_has_the_values_of_the_time_it_was_spawned() {
 
 /// Case 247.
 #[test]
+#[expect(
+    clippy::async_yields_async,
+    reason = "a task's handle, to be awaited elsewhere"
+)]
 fn a_task_spawned_into_another_group_has_the_values_of_its_spawner() {
     everywhere(|| async {
         group(async |g| {
@@ -283,6 +291,10 @@ fn destructors_of_cancelled_tasks_find_their_values() {
 
 /// Case 250.
 #[test]
+#[expect(
+    clippy::async_yields_async,
+    reason = "a task's handle, to be awaited elsewhere"
+)]
 fn values_are_freed_with_the_last_that_has_them() {
     everywhere(|| async {
         let census = Census::default();
