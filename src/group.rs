@@ -51,9 +51,9 @@ use crate::{
 /// the body fails, the tasks are cancelled. If the body returns its value first, the tasks go on,
 /// and the group waits for them.
 ///
-/// A value that the body has returned is kept, whatever is cancelled afterwards: a timeout around the
-/// group then cuts the tasks, and the group returns the value all the same. Where the value means
-/// something only with the work of the tasks done, await their handles in the body.
+/// A value that the body has returned is kept if the group is cancelled by hand afterwards: that is how
+/// a body says that it has what it wants. If a scope further out cuts a task short, though, the group
+/// has not been done: a timeout around it reports that it timed out.
 ///
 /// Tasks run in parallel on the threads of [`run`](crate::run()), or, outside of it, on a global pool of
 /// threads that is started then. [`TaskGroup::spawn_local`] spawns tasks that borrow from the

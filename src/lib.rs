@@ -170,8 +170,8 @@
 //! | the first success, the first few | [`first_ok`], [`quorum`]; [`staggered`] starts one after the other |
 //! | each as it comes | [`as_completed`], and [`TaskGroup::as_completed`] for tasks |
 //! | the first of several waits, in a loop | [`select`], which takes only futures that [lose nothing](LosesNothing), or those that [may](MayLoseExt) |
-//! | items of a stream, several at a time | [`ConcurrentStreamExt`] |
-//! | a stream made by code that sends its items | [`produce`], which gives that code a [`Producer`] |
+//! | items of a stream, several at a time | [`ConcurrentStreamExt`], whose [`for_each_concurrent`](ForEachConcurrent) needs no output |
+//! | a stream made by code that sends its items | [`produce`], which gives that code a [`Producer`]; sending fails with [`ConsumerGone`] once nobody listens |
 //! | a group whose result is something else again | a [`JoinPolicy`], one of the [`policies`] or your own, with [`GroupBuilder::join`] |
 //!
 //! What `race` and `select` yield is an enum with one variant per future, [`OneOf2`] for two of

@@ -103,8 +103,8 @@ fn a_group_of_borrowing_tasks_that_never_wait_returns_in_its_first_poll() {
 }
 
 /// Case 4. A cancellation that comes while nothing but the join is left goes to the tasks. The join
-/// itself is not cancelled: it goes on until they are gone, and gives the value that the body had
-/// returned; the code after it is cut at its first wait.
+/// itself is not cancelled: it goes on until they are gone. One of them was cut, so what the group was
+/// to do is not done, and what comes after it does not run.
 #[test]
 fn a_cancelled_join_waits_for_what_the_tasks_still_have_to_do() {
     everywhere(|| async {
