@@ -555,16 +555,18 @@ fn a_panicking_waker_harms_nobody() {
                 Err(_) => panic!("the panic of a waker came out of a poll of the group"),
             }
         };
-        // Each panic is told of once, as a failure of the task that woke; nothing else went wrong.
+        // Each panic is told of once at most, as a failure of the task that woke, or it came out of
+        // the opening of the gate; nothing else went wrong.
         let panics = wakes.try_iter().count();
         assert!(panics > 0);
-        let told = leaves_of(&outcome.unwrap_err());
-        assert_eq!(told, vec!["panic: on purpose: a waker"; told.len()]);
-        assert!(
-            (1..=panics).contains(&told.len()),
-            "{} of {panics}",
-            told.len()
-        );
+        match outcome {
+            Ok(value) => assert_eq!(value, 7),
+            Err(failed) => {
+                let told = leaves_of(&failed);
+                assert_eq!(told, vec!["panic: on purpose: a waker"; told.len()]);
+                assert!((1..=panics).contains(&told.len()), "{told:?} of {panics}");
+            }
+        }
     });
 }
 
