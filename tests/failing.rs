@@ -124,6 +124,21 @@ fn a_failing_task_interrupts_the_body() {
     });
 }
 
+/// Case 46, as short as it can be: the only other member is a borrowing task that yields once.
+#[test]
+fn a_borrowing_task_that_fails_after_a_turn_interrupts_the_body() {
+    everywhere(|| async {
+        let failed = group(async |g| {
+            g.spawn_local(async {
+                futures_lite::future::yield_now().await;
+                Err::<(), _>("it fails".into())
+            });
+            for_ever().await
+        });
+        assert_eq!(leaves_of(&failed.await.unwrap_err()), ["it fails"]);
+    });
+}
+
 /// Case 46. The body is interrupted at a wait that is not shielded: a shield it is in runs to its
 /// end first.
 #[test]
