@@ -14,7 +14,9 @@ use headcount::{
     finally, group, now, run, shield, timeout, timeout_at,
 };
 
-use crate::common::{Census, CountWakes, Log, everywhere, let_others_run, poll_once, until};
+use crate::common::{
+    Census, CountWakes, Log, everywhere, let_others_run, on_threads, poll_once, until,
+};
 
 mod common;
 
@@ -328,7 +330,7 @@ fn an_empty_group_resolves_in_its_first_poll() {
 /// Somebody else's combinator drops a finalizer: body and cleanup go there and then.
 #[test]
 fn a_foreign_drop_takes_body_and_cleanup() {
-    everywhere(|| async {
+    on_threads(|| async {
         let (census, log) = (Census::default(), Log::default());
         let (body, cleanup) = (census.enter(), census.enter());
         let finalizer = finally(

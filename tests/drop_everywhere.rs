@@ -15,7 +15,7 @@ use headcount::{
     group, interval, now, run, shield, sleep, sleep_until, timeout, timeout_at,
 };
 
-use crate::common::{Census, Log, everywhere, watched};
+use crate::common::{Census, Log, everywhere, on_threads, watched};
 
 mod common;
 
@@ -449,7 +449,7 @@ fn check(world: &World, what: &str) {
 /// Dropped after every poll, in a group: that joins, and then nothing is left.
 #[test]
 fn dropped_in_a_group() {
-    everywhere(|| async {
+    on_threads(|| async {
         for (name, scenario) in SCENARIOS {
             for polls in 0..POLLS {
                 let what = format!("{name}, dropped after {polls} polls");
@@ -468,7 +468,7 @@ fn dropped_in_a_group() {
 /// Dropped after every poll, in a scope that is cancelled afterwards: nothing holds that up.
 #[test]
 fn dropped_in_a_scope_that_is_cancelled() {
-    everywhere(|| async {
+    on_threads(|| async {
         for (name, scenario) in SCENARIOS {
             for polls in 0..POLLS {
                 let what = format!("{name}, dropped after {polls} polls in a scope");

@@ -19,7 +19,8 @@ use headcount::{
 };
 
 use crate::common::{
-    Census, Gate, Log, OnDrop, everywhere, in_run, let_others_run, poll_once, until, watched,
+    Census, Gate, Log, OnDrop, everywhere, in_run, let_others_run, on_threads, poll_once, until,
+    watched,
 };
 
 mod common;
@@ -106,7 +107,7 @@ async fn then_nothing_is_protected(dropping: impl Future<Output = ()>) {
 /// A shield that somebody else drops is gone there and then, and protects nothing afterwards.
 #[test]
 fn a_dropped_shield_is_gone() {
-    everywhere(|| async {
+    on_threads(|| async {
         for foreign in FOREIGN {
             let census = Census::default();
             then_nothing_is_protected(async {
@@ -125,7 +126,7 @@ fn a_dropped_shield_is_gone() {
 /// A `finally` that is dropped in its body: body and cleanup are dropped where they stand.
 #[test]
 fn a_dropped_finally_is_gone() {
-    everywhere(|| async {
+    on_threads(|| async {
         for foreign in FOREIGN {
             let (census, log) = (Census::default(), Log::default());
             then_nothing_is_protected(async {
@@ -153,7 +154,7 @@ fn a_dropped_finally_is_gone() {
 /// A `finally` that is dropped in its cleanup: the rest of it does not run.
 #[test]
 fn a_finally_dropped_in_its_cleanup_is_gone() {
-    everywhere(|| async {
+    on_threads(|| async {
         for foreign in FOREIGN {
             let (census, log) = (Census::default(), Log::default());
             then_nothing_is_protected(async {
@@ -176,7 +177,7 @@ fn a_finally_dropped_in_its_cleanup_is_gone() {
 /// dropped.
 #[test]
 fn a_dropped_bracket_drops_its_resource() {
-    everywhere(|| async {
+    on_threads(|| async {
         for foreign in FOREIGN {
             for releasing in [false, true] {
                 let (census, log) = (Census::default(), Log::default());
@@ -205,7 +206,7 @@ fn a_dropped_bracket_drops_its_resource() {
 /// any more.
 #[test]
 fn a_dropped_scope_is_gone() {
-    everywhere(|| async {
+    on_threads(|| async {
         for foreign in FOREIGN {
             let census = Census::default();
             then_nothing_is_protected(async {
@@ -229,7 +230,7 @@ fn a_dropped_scope_is_gone() {
 /// ones are cancelled, and the group around it does not end before they and all finalizers are gone.
 #[test]
 fn a_dropped_group_is_handed_up() {
-    everywhere(|| async {
+    on_threads(|| async {
         for foreign in FOREIGN {
             let (borrowing, owning, log) = (Census::default(), Census::default(), Log::default());
             let outcome = group(async |_outer| {
@@ -317,7 +318,7 @@ fn what_is_handed_up_is_reported_up() {
 /// for.
 #[test]
 fn dropped_groups_at_every_level_are_handed_up() {
-    everywhere(|| async {
+    on_threads(|| async {
         for foreign in FOREIGN {
             let census = Census::default();
             let outcome = group(async |_outer| {

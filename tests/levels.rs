@@ -157,7 +157,7 @@ fn an_unshielded_cleanup_is_cut() {
 /// Case 94. A loop that does nothing but yield, in its own way, is cut at its deadline.
 #[test]
 fn a_loop_that_only_yields_is_cut_at_its_deadline() {
-    everywhere(|| async {
+    on_threads(|| async {
         for ours in [true, false] {
             let late = timeout(Duration::from_millis(1), async {
                 loop {
@@ -176,7 +176,7 @@ fn a_loop_that_only_yields_is_cut_at_its_deadline() {
 /// Case 94. Also if the deadline is that of a scope further out.
 #[test]
 fn a_loop_that_only_yields_is_cut_at_a_deadline_further_out() {
-    everywhere(|| async {
+    on_threads(|| async {
         let hour = Duration::from_secs(3600);
         let late = timeout(
             Duration::from_millis(1),
@@ -206,7 +206,7 @@ async fn yields() -> Result<(), Error> {
 /// Case 94. Also if it is a task, and the deadline that of its group.
 #[test]
 fn a_task_that_only_yields_is_cut_at_its_groups_deadline() {
-    everywhere(|| async {
+    on_threads(|| async {
         for local in [true, false] {
             let stopped = group(async |g| {
                 let task = if local {
@@ -226,7 +226,7 @@ fn a_task_that_only_yields_is_cut_at_its_groups_deadline() {
 /// Case 94. Also if the deadline is that of a scope round the group.
 #[test]
 fn a_task_that_only_yields_is_cut_at_a_deadline_further_out() {
-    everywhere(|| async {
+    on_threads(|| async {
         let late = timeout(
             Duration::from_millis(1),
             group(async |g| Ok(g.spawn(yields()).await?)),
@@ -238,7 +238,7 @@ fn a_task_that_only_yields_is_cut_at_a_deadline_further_out() {
 /// Case 94. The same for a borrowing task.
 #[test]
 fn a_borrowing_task_that_only_yields_is_cut_at_a_deadline_further_out() {
-    everywhere(|| async {
+    on_threads(|| async {
         let late = timeout(
             Duration::from_millis(1),
             group(async |g| Ok(g.spawn_local(yields()).await?)),
@@ -251,7 +251,7 @@ fn a_borrowing_task_that_only_yields_is_cut_at_a_deadline_further_out() {
 /// out ends that too.
 #[test]
 fn a_join_of_what_only_yields_is_cut_at_a_deadline_further_out() {
-    everywhere(|| async {
+    on_threads(|| async {
         for local in [true, false] {
             let ended = Log::default();
             let joined = timeout(
