@@ -48,6 +48,12 @@ struct Slot<W> {
     stage: Stage,
 }
 
+impl<W> Slot<W> {
+    fn is_granted(&self) -> bool {
+        matches!(self.stage, Stage::Granted)
+    }
+}
+
 /// How far a waiter has got.
 #[derive(Debug)]
 enum Stage {
@@ -156,7 +162,7 @@ impl<W> Waiters<W> {
     /// Whether this waiter has been granted what it wants.
     pub(crate) fn is_granted(&self, place: &Place) -> bool {
         let slot = place.0.and_then(|key| self.slots.get(key));
-        slot.is_some_and(|slot| matches!(slot.stage, Stage::Granted))
+        slot.is_some_and(Slot::is_granted)
     }
 
     /// Collects a grant, if there is one, and gives the place up with it.
@@ -216,12 +222,18 @@ impl<W> Waiters<W> {
         }
     }
 
-    /// Takes a grant back: its waiter is in line again, where it was.
-    pub(crate) fn revoke(&mut self, place: &Place) {
-        let Some(key) = place.0.filter(|_| self.is_granted(place)) else {
-            return;
+    /// Takes back the grant of the one that came last of those that have one: it is in line again,
+    /// where it was. It has been woken, and will find out when it runs. False if nobody has a grant.
+    ///
+    /// Looks at every waiter: for what happens rarely.
+    pub(crate) fn revoke_last(&mut self) -> bool {
+        let granted = self.slots.iter().filter(|(_, slot)| slot.is_granted());
+        let Some((key, ticket)) = granted
+            .map(|(key, slot)| (key, slot.ticket))
+            .max_by_key(|(_, ticket)| *ticket)
+        else {
+            return false;
         };
-        let ticket = self.slots[key].ticket;
         let (mut before, mut after) = (NOWHERE, self.first);
         while let Some(Slot {
             ticket: other,
@@ -235,6 +247,7 @@ impl<W> Waiters<W> {
             (before, after) = (after, *next);
         }
         self.link(key, None, before, after);
+        true
     }
 
     /// Puts a slot that is not in line between two others.

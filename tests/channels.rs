@@ -673,6 +673,25 @@ fn a_rendezvous_send_waits_on_if_the_receiver_has_gone() {
 }
 
 #[test]
+fn a_receiver_that_leaves_a_rendezvous_leaves_the_last_sender_waiting() {
+    let (tx, rx) = channel::rendezvous();
+    let mut first = Waiting::begun(tx.send(1));
+    let mut second = Waiting::begun(tx.send(2));
+    let received = Waiting::begun(rx.recv());
+    let leaves = Waiting::begun(rx.recv());
+    assert_eq!((first.wakes(), second.wakes()), (1, 1));
+    drop(leaves);
+    second.assert_waits();
+    assert_eq!(first.poll(), Poll::Ready(Ok(())));
+    assert_eq!(received.ready(), Ok(1));
+    second.assert_waits();
+    let received = Waiting::begun(rx.recv());
+    assert_eq!(second.wakes(), 2);
+    second.ready().unwrap();
+    assert_eq!(received.ready(), Ok(2));
+}
+
+#[test]
 fn a_rendezvous_permit_needs_a_receiver() {
     let (tx, rx) = channel::rendezvous();
     assert_eq!(tx.try_reserve().unwrap_err(), TryReserveError::Full);

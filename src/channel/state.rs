@@ -126,6 +126,9 @@ impl<T> State<T> {
         if self.closed || self.senders.waiting() > 0 {
             self.give_claims(after);
         }
+        if self.capacity == Capacity::Rendezvous {
+            self.revoke_claims();
+        }
     }
 
     /// Tells receivers of items that nobody has a turn for.
@@ -144,6 +147,11 @@ impl<T> State<T> {
             self.receivers.wake_all(after);
             self.streams.grant_all(after);
         }
+    }
+
+    /// Takes claims back that were for receivers which have gone since.
+    fn revoke_claims(&mut self) {
+        while self.taken() > self.limit() && self.senders.revoke_last() {}
     }
 
     fn push(&mut self, item: T) {
@@ -191,10 +199,6 @@ impl<T> State<T> {
             // The claims of a closed channel count for nothing.
             let (Left::Nothing | Left::Place | Left::Grant) = self.senders.leave(place, after);
             return Poll::Ready(Err(Refusal::Never));
-        }
-        if self.capacity == Capacity::Rendezvous && self.taken() > self.limit() {
-            // The receiver that the claim was for has gone.
-            self.senders.revoke(place);
         }
         if self.senders.collect(place) || !place.is_taken() && self.has_room() {
             return Poll::Ready(Ok(()));
@@ -341,15 +345,17 @@ impl<T> State<T> {
 
     /// Gives up the place of a future that waits for an item.
     pub(super) fn leave_receivers(&mut self, place: &mut Place, after: &mut Aftermath) {
-        if self.receivers.leave(place, after) == Left::Grant {
+        if self.receivers.leave(place, after) != Left::Nothing {
             self.settle(after);
         }
     }
 
     /// Gives up the place of a stream.
     pub(super) fn leave_streams(&mut self, place: &mut Place, after: &mut Aftermath) {
-        // What it was told others were told as well.
-        let (Left::Nothing | Left::Place | Left::Grant) = self.streams.leave(place, after);
+        // What it was told others were told as well; but a rendezvous may have counted on it.
+        if self.streams.leave(place, after) != Left::Nothing {
+            self.settle(after);
+        }
     }
 
     pub(super) fn add_receiver(&mut self) {

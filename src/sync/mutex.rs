@@ -30,8 +30,8 @@ use super::{
 /// assertions, that panics, where it can be known: in a task of this crate, or in the main function
 /// of [`run`](crate::run()). Futures that are driven by one task count as that task, unless they
 /// have wakers of their own (as those of `FuturesUnordered` and of this crate have). If some that
-/// have not, those of a `zip` or `join!`, take turns with a lock, make it with
-/// [`within_task`](Self::within_task).
+/// have not, those of a `zip` or `join!`, take turns with a lock, or if a guard is handed to another
+/// task, make the lock with [`within_task`](Self::within_task).
 ///
 /// # Examples
 ///

@@ -7,11 +7,12 @@ use std::{
 
 use crate::{error::catch, frame, lock::Mutex};
 
-/// Polls a state that tasks wait for: one lock if there is no need to wait, two if there is.
+/// Polls a state that tasks wait for: one lock, or two if the task has to wait and has a foreign
+/// waker.
 ///
 /// `attempt` completes, or [parks](super::Waiters::park) the caller. A waker is cloned only to be
-/// parked, and not under the lock: an attempt that wants to park and has no clone changes nothing,
-/// and is made again.
+/// parked, and if it is not one of ours, not under the lock: an attempt that wants to park and has
+/// no clone changes nothing, and is made again.
 pub(crate) fn poll_locked<S, T>(
     state: &Mutex<S>,
     cx: &Context<'_>,
@@ -32,9 +33,14 @@ pub(crate) fn poll_locked<S, T>(
         caller.clone = Some(cx.waker().clone());
     };
     after.run();
-    if caller.clone.is_some() || caller.replaced.is_some() {
-        discard_waker(caller.replaced);
-        discard_waker(caller.clone);
+    let Caller {
+        clone, replaced, ..
+    } = caller;
+    if let Some(waker) = replaced {
+        discard_waker(waker);
+    }
+    if let Some(waker) = clone {
+        discard_waker(waker);
     }
     polled
 }
@@ -53,8 +59,15 @@ pub(crate) struct Caller<'a> {
 impl Caller<'_> {
     /// Takes the clone of the waker, or asks for one to be made.
     pub(super) fn take_clone(&mut self) -> Option<Waker> {
-        self.needs_clone = self.clone.is_none();
-        self.clone.take()
+        let clone = self.clone.take();
+        if clone.is_none() {
+            // The wakers of this crate can be cloned anywhere: that counts one up, and no more.
+            if frame::trusts(self.waker) {
+                return Some(self.waker.clone());
+            }
+            self.needs_clone = true;
+        }
+        clone
     }
 
     /// Replaces a waker that was parked at an earlier poll, unless it wakes the same task.
@@ -73,10 +86,15 @@ impl Caller<'_> {
 
 /// What is left to be done after unlocking: wakers to be woken and to be dropped.
 ///
-/// Both are foreign code, which may panic or come back here.
+/// Both are foreign code, which may panic or come back here. Most operations concern nobody else and
+/// leave nothing, at the cost of one comparison.
 #[derive(Debug, Default)]
 #[must_use = "run it after unlocking, or tasks sleep on"]
-pub(crate) struct Aftermath {
+pub(crate) struct Aftermath(Option<Chores>);
+
+/// What is left, if there is anything.
+#[derive(Debug, Default)]
+struct Chores {
     /// To be woken. Most of the time there is one, and no need for the list.
     wake: Option<Waker>,
     /// More to be woken, after that one.
@@ -88,47 +106,52 @@ pub(crate) struct Aftermath {
 impl Aftermath {
     /// Wakes a task later.
     pub(super) fn wake(&mut self, waker: Option<Waker>) {
-        if self.wake.is_none() {
-            self.wake = waker;
-        } else {
-            self.wake_more.extend(waker);
+        if let Some(waker) = waker {
+            let chores = self.0.get_or_insert_default();
+            match chores.wake {
+                None => chores.wake = Some(waker),
+                Some(_) => chores.wake_more.push(waker),
+            }
         }
     }
 
     /// Drops a waker later.
     pub(super) fn drop(&mut self, waker: Option<Waker>) {
-        if self.gone.is_none() {
-            self.gone = waker;
-        } else {
-            // It would not fit; a wake-up too many does no harm.
-            self.wake_more.extend(waker);
+        if let Some(waker) = waker {
+            let chores = self.0.get_or_insert_default();
+            match chores.gone {
+                None => chores.gone = Some(waker),
+                // It does not fit; a wake-up too many does no harm.
+                Some(_) => chores.wake_more.push(waker),
+            }
         }
     }
 
     /// Does what is left to be done.
     #[inline]
     pub(crate) fn run(self) {
-        if self.wake.is_some() || self.gone.is_some() {
-            self.run_some();
+        if let Some(chores) = self.0 {
+            chores.run();
         }
     }
+}
 
-    /// Does what is left to be done, if there is anything. Most operations concern nobody else.
-    fn run_some(self) {
+impl Chores {
+    fn run(self) {
         frame::wake(self.wake);
         if !self.wake_more.is_empty() {
             frame::wake(self.wake_more);
         }
-        discard_waker(self.gone);
+        if let Some(waker) = self.gone {
+            discard_waker(waker);
+        }
     }
 }
 
 /// Drops a waker, which may be anybody's. A panic counts as one of the running task, and must not
 /// take along what the running task was about to return.
-fn discard_waker(waker: Option<Waker>) {
-    if let Some(waker) = waker {
-        if let Err(panic) = catch(|| drop(waker)) {
-            frame::report_panic(panic);
-        }
+fn discard_waker(waker: Waker) {
+    if let Err(panic) = catch(|| drop(waker)) {
+        frame::report_panic(panic);
     }
 }
