@@ -78,6 +78,15 @@
 //! What has lost or is not needed any more is cancelled, and gone before these return, shields and
 //! finalizers included. ([`NoContenders`] is what a race between nobody yields.)
 //!
+//! And for what flows:
+//!
+//! | to | use |
+//! | --- | --- |
+//! | wait for the first of several things, in a loop | [`select()`], which takes only what [loses nothing](LosesNothing), or what [may](MayLoseExt); [`OneOf2`] and its like say which it was |
+//! | work on several items of a stream at a time | [`ConcurrentStreamExt`] |
+//! | make a stream of what code sends | [`produce()`], which gives the code a [`Producer`] ([`ConsumerGone`] is what that yields when nobody takes the items) |
+//! | have a value at hand everywhere in a piece of work, its tasks included | a [`Local`], declared with [`local!`] |
+//!
 //! Use something else for a task that belongs to nobody, and may be cut off at any time when the process
 //! exits: that is what `smol::spawn(…).detach()` is for. There are fewer of those than one thinks.
 //!

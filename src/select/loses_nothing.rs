@@ -11,10 +11,12 @@ use pin_project::pin_project;
 
 use super::Select;
 use crate::{
+    channel::futures as channel,
     group::Task,
     locals::Bound,
     results::Contenders,
     scope::{Cancellation, Checkpoint, Scoped, Timeout},
+    sync::futures as sync,
     time::{Sleep, Tick},
 };
 
@@ -26,6 +28,11 @@ use crate::{
 ///
 /// - sleeping, ticking, [`checkpoint`](crate::checkpoint), [`cancelled`](crate::cancelled), awaiting
 ///   a [`Task`], which stays in its group when its handle is dropped;
+/// - receiving from a channel, or waiting for a place in it with
+///   [`reserve`](crate::channel::Sender::reserve); but not sending, since the item is dropped with
+///   the wait, and not a [`OneshotReceiver`](crate::channel::OneshotReceiver), which takes the value
+///   along: borrow it;
+/// - waiting for a lock, a permit or an event, though the place in the queue is given up;
 /// - the next item of a stream (`StreamExt::next` of `futures-lite`);
 /// - anything borrowed, `&mut future` or `pin!(future).as_mut()`, which is not dropped at all;
 /// - a [`timeout`](crate::timeout), scope, [binding](crate::Local::bind) or [`select`](crate::select)
@@ -68,6 +75,20 @@ impl LosesNothing for Checkpoint {}
 impl LosesNothing for Cancellation {}
 impl<T> LosesNothing for Task<T> {}
 impl<T> LosesNothing for future::Pending<T> {}
+impl<T> LosesNothing for channel::Received<'_, T> {}
+impl<T> LosesNothing for channel::Reserved<'_, T> {}
+impl<T> LosesNothing for channel::Closed<'_, T> {}
+impl<T: Clone> LosesNothing for channel::BroadcastReceived<'_, T> {}
+impl<T> LosesNothing for channel::OneshotClosed<'_, T> {}
+impl<T> LosesNothing for channel::Changed<'_, T> {}
+impl<'a, T, F> LosesNothing for channel::WatchedUntil<'a, T, F> where Self: Future {}
+impl LosesNothing for sync::Occurred<'_> {}
+impl LosesNothing for sync::Acquired<'_> {}
+impl LosesNothing for sync::AcquiredArc {}
+impl LosesNothing for sync::LimiterAcquired {}
+impl<T> LosesNothing for sync::Locked<'_, T> {}
+impl<T> LosesNothing for sync::ReadLocked<'_, T> {}
+impl<T> LosesNothing for sync::WriteLocked<'_, T> {}
 impl<S: Stream + Unpin + ?Sized> LosesNothing for stream::NextFuture<'_, S> {}
 impl<F: Future + Unpin + ?Sized> LosesNothing for &mut F {}
 impl<F: Future + ?Sized> LosesNothing for Pin<&mut F> {}

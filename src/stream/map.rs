@@ -241,8 +241,9 @@ impl<S, F, Fut: Future, T, E> fmt::Debug for MapConcurrent<S, F, Fut, T, E> {
 /// How many items are dealt with before others get a turn.
 const BUDGET: usize = 128;
 
-/// The future returned by
-/// [`for_each_concurrent`](super::ConcurrentStreamExt::for_each_concurrent).
+/// The future returned by [`for_each_concurrent`].
+///
+/// [`for_each_concurrent`]: super::ConcurrentStreamExt::for_each_concurrent
 #[pin_project]
 #[must_use = "futures do nothing unless you `.await` or poll them"]
 pub struct ForEachConcurrent<S, F, Fut: Future, E> {
