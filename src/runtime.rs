@@ -161,7 +161,11 @@ impl RuntimeBuilder {
             "`run` was called inside another `run`, or by one of its tasks, and would block a thread \
              that others wait for; `.await` the future instead, in a group if it is to be joined"
         );
-        let threads = self.threads.unwrap_or_else(pool::default_threads);
+        // Not in a closure: a panic has to name the caller.
+        let threads = match self.threads {
+            Some(threads) => threads,
+            None => pool::default_threads(),
+        };
         let name = self.thread_name.as_deref().unwrap_or("headcount");
         let (pool, workers) = Pool::start(threads, name);
         // What is polling or dropping the code that called this has no part in what runs here.

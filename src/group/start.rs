@@ -180,6 +180,13 @@ impl<V> Exchange<V> {
             node.link(&self.hub.as_node());
         }
         let is_entering = |stage: &Stage<V>| matches!(stage, Stage::Entering);
+        let is_cut = node.is_some_and(|node| node.state().is_cancelled());
+        if is_cut && !self.hub.is_cancelled() {
+            // The caller was cancelled in the last moment. That is final: the task ends as one that
+            // was never ready.
+            drop(self.advance(is_entering, Stage::Starting));
+            return;
+        }
         if let Err(unwanted) = self.advance(is_entering, Stage::Entered(value)) {
             drop(unwanted);
         }

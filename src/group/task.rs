@@ -53,6 +53,8 @@ use crate::{
 /// ```
 pub struct Task<T> {
     link: Link<T>,
+    /// That the task has ended without a value, if nobody could be told yet.
+    aborted: Option<Aborted>,
 }
 
 /// What connects a handle with its task.
@@ -71,18 +73,21 @@ impl<T> Task<T> {
     pub(super) fn parallel(handle: child::Handle<T>) -> Self {
         Self {
             link: Link::Parallel(Some(handle)),
+            aborted: None,
         }
     }
 
     pub(super) fn local(ticket: Ticket, outcome: Arc<Outcome<T>>) -> Self {
         Self {
             link: Link::Local(ticket, outcome),
+            aborted: None,
         }
     }
 
     pub(super) fn refused(ticket: Ticket) -> Self {
         Self {
             link: Link::Refused(ticket),
+            aborted: None,
         }
     }
 
@@ -226,13 +231,10 @@ impl<T> Task<T> {
             (home, member) = (above, opener);
         }
     }
-}
 
-impl<T> Future for Task<T> {
-    type Output = Result<T, Aborted>;
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let result = match &mut self.link {
+    /// Asks the task for its result.
+    fn poll_link(&mut self, cx: &mut Context<'_>) -> Poll<Result<T, Aborted>> {
+        match &mut self.link {
             Link::Refused(_) => Poll::Ready(Err(Aborted::Cancelled)),
             Link::Local(_, outcome) => outcome.poll(cx.waker()),
             Link::Parallel(None) => Poll::Pending,
@@ -249,12 +251,28 @@ impl<T> Future for Task<T> {
                     Err(aborted) => Err(aborted),
                 })
             }
+        }
+    }
+}
+
+impl<T> Future for Task<T> {
+    type Output = Result<T, Aborted>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let result = match self.aborted {
+            Some(aborted) => Poll::Ready(Err(aborted)),
+            None => self.poll_link(cx),
         };
         if result.is_pending() && self.is_awaited_by_itself() {
             return Poll::Ready(Err(Aborted::Failed));
         }
         let result = ready!(result);
-        if result.is_err() {
+        if let Err(aborted) = result {
+            if frame::cancelled() {
+                // Whoever is cancelled is not told that others are, too: it waits to be dropped.
+                self.aborted = Some(aborted);
+                return Poll::Pending;
+            }
             frame::note_aborted(&self.ticket().hub.as_home());
         }
         Poll::Ready(result)

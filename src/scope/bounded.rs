@@ -88,6 +88,7 @@ impl<F: Future> Future for Bounded<F> {
             let mut this = self.as_mut().project();
             let deadline = *this.deadline;
             if let Poll::Ready(value) = this.body.as_mut().poll(deadline, cx) {
+                this.alarm.disarm();
                 this.body.anchor().leave();
                 return Poll::Ready(Ok(value));
             }
@@ -109,6 +110,10 @@ impl<F> Bounded<F> {
         let anchor = this.body.anchor();
         anchor.settle();
         if !*this.started {
+            if anchor.node().is_some() {
+                // Somebody has a handle, and may ask it about what is further out.
+                anchor.link();
+            }
             let deadline = this.limit.start();
             match anchor.node() {
                 Some(node) => node.state().start_deadline(deadline),

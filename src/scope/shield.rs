@@ -10,6 +10,7 @@ use std::{
 use pin_project::pin_project;
 
 use crate::{
+    error::catch,
     frame::{self, Enclosed, Role, report_panic},
     sim::Mark,
 };
@@ -94,7 +95,13 @@ impl<F: Future> Future for Shield<F> {
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
         let mut body = self.project().body;
         body.as_mut().anchor().settle();
-        let polled = body.as_mut().poll(None, cx);
+        let polled = match catch(|| body.as_mut().poll(None, cx)) {
+            Ok(polled) => polled,
+            Err(panic) => {
+                body.anchor().leave();
+                panic.resume();
+            }
+        };
         let anchor = body.anchor();
         match polled {
             // Only now: a body that is ready at once was never in danger.
