@@ -4,6 +4,7 @@ mod common;
 
 use std::{
     future::{pending, poll_fn},
+    pin::pin,
     sync::{
         Mutex,
         atomic::{AtomicBool, Ordering},
@@ -148,5 +149,35 @@ fn the_waker_of_a_child_that_is_gone_starts_nobody_out_of_turn() {
             })
             .await;
         assert!(joined.is_ok());
+    });
+}
+
+/// Law 1: at the join, not when the future of the group is dropped.
+#[test]
+fn what_children_owned_is_destroyed_when_the_group_returns() {
+    everywhere(|| async {
+        let census = Census::default();
+        let mut joined = pin!(group(async |g| {
+            for waits in [false, true] {
+                let (local, parallel) = (census.enter(), census.enter());
+                g.spawn_local(async move {
+                    let _local = local;
+                    if waits {
+                        let_others_run().await;
+                    }
+                    Ok(())
+                });
+                g.spawn(async move {
+                    let _parallel = parallel;
+                    if waits {
+                        let_others_run().await;
+                    }
+                    Ok(())
+                });
+            }
+            Ok(())
+        }));
+        assert!(joined.as_mut().await.is_ok());
+        assert_eq!((census.entered(), census.alive()), (4, 0));
     });
 }
