@@ -158,6 +158,16 @@ fn what_children_owned_is_destroyed_when_the_group_returns() {
     everywhere(|| async {
         let census = Census::default();
         let mut joined = pin!(group(async |g| {
+            // Unlike an async block, these keep what they own until they are dropped.
+            let (local, parallel) = (census.enter(), census.enter());
+            g.spawn_local(poll_fn(move |_| {
+                let _local = &local;
+                Poll::Ready(Ok(()))
+            }));
+            g.spawn(poll_fn(move |_| {
+                let _parallel = &parallel;
+                Poll::Ready(Ok(()))
+            }));
             for waits in [false, true] {
                 let (local, parallel) = (census.enter(), census.enter());
                 g.spawn_local(async move {
@@ -178,6 +188,6 @@ fn what_children_owned_is_destroyed_when_the_group_returns() {
             Ok(())
         }));
         assert!(joined.as_mut().await.is_ok());
-        assert_eq!((census.entered(), census.alive()), (4, 0));
+        assert_eq!((census.entered(), census.alive()), (6, 0));
     });
 }
