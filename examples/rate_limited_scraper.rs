@@ -98,7 +98,10 @@ impl Server {
             let is_new = self.seen.lock().is_ok_and(|mut seen| seen.insert(page));
             let status = match page {
                 7 => "404 not found",
-                9 => return Ok(sleep(Duration::MAX).await),
+                9 => {
+                    sleep(Duration::MAX).await;
+                    "never"
+                }
                 page if page % 2 == 0 && is_new => "503 busy",
                 _ => "200 ok",
             };
