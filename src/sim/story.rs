@@ -12,12 +12,17 @@ use std::{
 use super::{About, Cleanup, Event, Mark, Staged};
 use crate::error::TaskInfo;
 
+/// So many steps are kept at most; when there are more, the older half is forgotten.
+const MOST_STEPS: usize = 1 << 18;
+
 /// What a test run keeps of itself.
 #[derive(Default)]
 pub(super) struct Story {
     /// Whether steps are kept. They are needed only where somebody reads them.
     recording: bool,
+    /// The last of them, each with its number; a loop without end makes more than memory can hold.
     steps: Vec<Step>,
+    made: usize,
     /// The body of the outermost group.
     main: Option<u64>,
     /// The numbers of tasks in this run. Their ids are those of the process.
@@ -55,6 +60,7 @@ struct Living {
 /// One step of a test run.
 #[derive(Clone, Debug)]
 pub(crate) struct Step {
+    number: usize,
     at: Duration,
     what: What,
 }
@@ -156,9 +162,17 @@ impl Story {
             };
             let task = task.clone();
             let who = Who { role, task };
-            let what = What::Task(who, event);
-            self.steps.push(Step { at, what });
+            self.keep(at, What::Task(who, event));
         }
+    }
+
+    fn keep(&mut self, at: Duration, what: What) {
+        if self.steps.len() == MOST_STEPS {
+            drop(self.steps.drain(..MOST_STEPS / 2));
+        }
+        self.made += 1;
+        let number = self.made;
+        self.steps.push(Step { number, at, what });
     }
 
     fn take_marks(&mut self, id: u64) -> Vec<Mark> {
@@ -172,15 +186,13 @@ impl Story {
 
     pub(super) fn clock(&mut self, at: Duration) {
         if self.recording {
-            let what = What::Clock;
-            self.steps.push(Step { at, what });
+            self.keep(at, What::Clock);
         }
     }
 
     pub(super) fn remark(&mut self, remark: &'static str, at: Duration) {
         if self.recording {
-            let what = What::Remark(remark);
-            self.steps.push(Step { at, what });
+            self.keep(at, What::Remark(remark));
         }
     }
 
@@ -373,6 +385,13 @@ fn describe_marks(text: &mut String, marks: &[Mark], now: Instant) {
     }
 }
 
+impl Step {
+    /// Its number in the run, from 1.
+    pub(crate) fn number(&self) -> usize {
+        self.number
+    }
+}
+
 impl fmt::Display for Step {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.what {
@@ -413,6 +432,9 @@ impl fmt::Display for Finding {
             Self::Timers(n) => write!(f, "{n} timers are set: a future that waits was forgotten"),
             Self::Jobs(n) => write!(f, "{n} deferred finalizers have not ended"),
             Self::Holds(n) => write!(f, "{n} real operations have not ended"),
+            Self::Cleanups(n) if *n < 0 => {
+                write!(f, "{} finalizers were run once too often", n.unsigned_abs())
+            }
             Self::Cleanups(n) => write!(f, "{n} finalizers were not run to their end"),
             Self::Tracked(n) => write!(f, "{n} tracked values were not dropped"),
         }

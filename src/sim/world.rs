@@ -57,8 +57,8 @@ const LOOK: usize = 64;
 /// A test run.
 pub(crate) struct Sim {
     thread: ThreadId,
-    /// The real time at which the run is given up.
-    give_up: Instant,
+    /// The real time at which the run is given up; never, if that is too far away to be told.
+    give_up: Option<Instant>,
     /// How long to wait, in real time, for somebody else's thread before the clock is moved.
     patience: Duration,
     /// Told when another thread has woken something.
@@ -128,7 +128,7 @@ impl Sim {
         let now = Instant::now();
         Arc::new(Self {
             thread: thread::current().id(),
-            give_up: now.checked_add(limit).unwrap_or(now),
+            give_up: now.checked_add(limit),
             patience,
             woken: Condvar::new(),
             world: Mutex::new(World {
@@ -209,7 +209,7 @@ impl Sim {
             let mut world = self.world.lock();
             if !world.ready.is_empty() {
                 world.steps += 1;
-                if world.steps % LOOK == 0 && Instant::now() >= self.give_up {
+                if world.steps % LOOK == 0 && self.has_taken_too_long() {
                     return Next::Stuck(Stuck::TooLong);
                 }
                 return world.take_next();
@@ -221,14 +221,14 @@ impl Sim {
                 continue;
             }
             if world.holds > 0 || !self.patience.is_zero() && !was_patient {
-                let left = self.give_up.saturating_duration_since(Instant::now());
+                let left = self.time_left();
                 let wait = if world.holds > 0 { left } else { self.patience };
                 was_patient = world.holds == 0;
                 let foreign_wakes = world.foreign_wakes;
                 let is_waiting = |world: &mut World| world.foreign_wakes == foreign_wakes;
                 let waited = self.woken.wait_timeout_while(world, wait, is_waiting);
                 drop(waited);
-                if Instant::now() >= self.give_up {
+                if self.has_taken_too_long() {
                     return Next::Stuck(Stuck::TooLong);
                 }
                 continue;
@@ -240,6 +240,18 @@ impl Sim {
             was_patient = false;
             due.into_iter().for_each(Waker::wake);
         }
+    }
+
+    fn has_taken_too_long(&self) -> bool {
+        self.give_up
+            .is_some_and(|give_up| Instant::now() >= give_up)
+    }
+
+    /// How much real time the run still has.
+    fn time_left(&self) -> Duration {
+        self.give_up.map_or(Duration::MAX, |give_up| {
+            give_up.saturating_duration_since(Instant::now())
+        })
     }
 
     /// Lets `main` go next, if it is ready.
@@ -271,6 +283,7 @@ impl Sim {
                 ready,
                 mem::take(&mut world.jobs),
                 mem::take(&mut world.timers),
+                mem::take(&mut world.settling),
             )
         };
         drop(left);

@@ -164,13 +164,12 @@ where
 {
     let watchdog = Watchdog::new(options.limit);
     let mut runs = 0;
-    for seed in 0..options.seeds.unwrap_or(1) {
+    for seed in seeds(options) {
         for how in Injection::ALL {
             let mut point = 0;
             loop {
                 runs += 1;
                 watchdog.next_run();
-                let seed = options.seeds.map(|_| options.seed.wrapping_add(seed));
                 let case = Case {
                     options,
                     seed,
@@ -189,6 +188,17 @@ where
         runs,
         is_complete: false,
     }
+}
+
+/// The schedules to go through: first come, first served, or those drawn from seeds.
+#[track_caller]
+fn seeds(options: &Builder) -> impl Iterator<Item = Option<u64>> + use<> {
+    let (first, count, is_drawn) = match (options.seed_to_replay(), options.seeds) {
+        (_, None) => (0, 1, false),
+        (Some(seed), Some(_)) => (seed, 1, true),
+        (None, Some(seeds)) => (options.seed, seeds, true),
+    };
+    (0..count).map(move |run| is_drawn.then(|| first.wrapping_add(run)))
 }
 
 /// One run, and what is done to it.
@@ -250,7 +260,11 @@ impl Case<'_> {
         });
         if let Some(trouble) = trouble {
             let place = place.map_or_else(|| "before it began".to_owned(), |step| step.to_string());
-            let seed = self.seed.map(|seed| format!(", with seed {seed}"));
+            let seed = self.seed.map(|seed| {
+                format!(
+                    ", with seed {seed} (run the test with HEADCOUNT_SEED={seed} to run only that)"
+                )
+            });
             panic!(
                 "{trouble}\n\nwhen {} at this point: {place}{}; the steps:{}",
                 self.how,

@@ -9,6 +9,7 @@ use std::{
         atomic::{AtomicU64, Ordering},
     },
     thread,
+    time::Duration,
 };
 
 use super::{
@@ -19,8 +20,9 @@ use super::{
     watchdog::Watchdog,
 };
 use crate::{
+    clock,
     lock::Mutex,
-    sim::{Choice, Schedule, Sim},
+    sim::{Choice, Schedule, Sim, Step, Stuck},
 };
 
 /// What the main future of a test may return: nothing, or a result, of which an error is a failure.
@@ -187,15 +189,37 @@ struct Program<'a, F> {
     options: &'a Builder,
     location: &'static Location<'static>,
     main: &'a F,
+    watchdog: Watchdog,
 }
 
-impl<F, S> Program<'_, F>
+/// What came of looking for a smaller schedule.
+enum Shrunk {
+    /// The smallest one that was found to fail in the same way.
+    To(Ran),
+    /// It would take too long to look.
+    Not,
+    /// The same schedule did not fail again.
+    Passes,
+}
+
+impl<'a, F, S> Program<'a, F>
 where
     F: Fn() -> S,
     S: Future,
     S::Output: Outcome,
 {
+    /// A program that is run on this thread, and watched from now on.
+    fn new(options: &'a Builder, location: &'static Location<'static>, main: &'a F) -> Self {
+        Self {
+            options,
+            location,
+            main,
+            watchdog: Watchdog::new(options.limit),
+        }
+    }
+
     fn run(&self, schedule: Schedule, recording: bool) -> Ran {
+        self.watchdog.next_run();
         let sim = self.options.sim(schedule, recording);
         let ended = quietly(|| attempt(&sim, self.location, self.main, |_, _| {}));
         let trouble = match self.options.judge(ended) {
@@ -224,36 +248,66 @@ where
         first
     }
 
-    /// Reports a seed that failed.
-    fn report(&self, seed: u64, failed: &Ran) -> ! {
+    /// Reports a run that failed. `origin` says how to see it again.
+    fn report(&self, origin: &str, failed: &Ran) -> ! {
         let found = self.shrink(failed);
-        let failed = found.as_ref().unwrap_or(failed);
-        let departures = departures(&failed.choices);
+        let (failed, schedule) = match &found {
+            Shrunk::To(ran) => {
+                let departures = departures(&ran.choices);
+                let schedule = format!(
+                    "; the smallest schedule that was found to do it departs {departures} times from \
+                     first come, first served:"
+                );
+                (ran, schedule)
+            }
+            Shrunk::Not => (failed, String::new()),
+            Shrunk::Passes => {
+                let schedule = "; the same schedule, tried again, did not do it: the program is not \
+                                deterministic, or another thread takes part";
+                (failed, schedule.to_owned())
+            }
+        };
         match &failed.trouble {
             Some(trouble) => panic!(
-                "{trouble}\n\nfound with seed {seed} (run the test with HEADCOUNT_SEED={seed} to run \
-                 only that), and the smallest schedule that was found to do it departs {departures} \
-                 times from first come, first served:{}",
+                "{trouble}\n\nfound {origin}{schedule}{}",
                 report::ending(&failed.sim.steps())
             ),
             None => unreachable!("what is reported has failed"),
         }
     }
 
-    /// Looks for a smaller schedule that fails in the same way.
-    fn shrink(&self, failed: &Ran) -> Option<Ran> {
-        const TRIES: usize = 400;
+    /// Reports a seed that failed.
+    fn report_seed(&self, seed: u64, failed: &Ran) -> ! {
+        let origin =
+            format!("with seed {seed} (run the test with HEADCOUNT_SEED={seed} to run only that)");
+        self.report(&origin, failed)
+    }
 
-        let like = failed.trouble.as_ref()?;
+    /// Looks for a smaller schedule that fails in the same way.
+    fn shrink(&self, failed: &Ran) -> Shrunk {
+        const TRIES: usize = 400;
+        const LONGEST: Duration = Duration::from_secs(20);
+
+        let like = match &failed.trouble {
+            None | Some(Trouble::Stuck(Stuck::TooLong, _)) => return Shrunk::Not,
+            Some(trouble) => trouble,
+        };
+        let start = clock::real_time();
         let mut tries = 0;
         let mut attempt = |given: Vec<usize>| {
             tries += 1;
+            if tries > TRIES || clock::real_time() - start > LONGEST {
+                return None;
+            }
             let ran = self.run(Schedule::given(given), true);
             let is_alike = ran.trouble.as_ref().is_some_and(|it| it.is_like(like));
-            (tries <= TRIES && is_alike).then_some(ran)
+            is_alike.then_some(ran)
         };
         // The same choices again first: if that does not fail, nothing smaller need be tried.
-        let mut best = attempt(failed.choices.iter().map(|choice| choice.chosen).collect())?;
+        let same = failed.choices.iter().map(|choice| choice.chosen);
+        let Some(mut best) = attempt(same.collect()) else {
+            return Shrunk::Passes;
+        };
         // Then as short a beginning of them as will do.
         let (mut fails, mut passes) = (best.choices.len(), 0);
         while passes < fails {
@@ -281,7 +335,7 @@ where
                 break;
             }
         }
-        Some(best)
+        Shrunk::To(best)
     }
 }
 
@@ -292,15 +346,21 @@ fn departures(choices: &[Choice]) -> usize {
 
 /// Says where two runs that ought to be the same are not.
 fn difference(one: &Ran, other: &Ran) -> Option<String> {
-    let step = |ran: &Ran, index: usize| ran.sim.steps().get(index).map(ToString::to_string);
-    let steps = usize::max(one.sim.steps().len(), other.sim.steps().len());
-    let differing = (0..steps).find(|&index| step(one, index) != step(other, index));
-    let describe = |step: Option<String>| step.unwrap_or_else(|| "it was over".to_owned());
+    let steps = |ran: &Ran| ran.sim.steps();
+    let (ones, others) = (steps(one), steps(other));
+    let text = |step: Option<&Step>| step.map(ToString::to_string);
+    let is_other = |&index: &usize| text(ones.get(index)) != text(others.get(index));
+    let differing = (0..usize::max(ones.len(), others.len())).find(is_other);
     if let Some(index) = differing {
-        let (one, other) = (describe(step(one, index)), describe(step(other, index)));
+        let describe =
+            |steps: &[Step]| text(steps.get(index)).unwrap_or_else(|| "it was over".to_owned());
+        let number = ones
+            .get(index)
+            .or(others.get(index))
+            .map_or(0, Step::number);
+        let (one, other) = (describe(&ones), describe(&others));
         return Some(format!(
-            "step {} was once\n  {one}\nand once\n  {other}",
-            index + 1
+            "step {number} was once\n  {one}\nand once\n  {other}"
         ));
     }
     (one.choices != other.choices).then(|| "there was more to choose from once".to_owned())
@@ -341,15 +401,9 @@ where
     S::Output: Outcome,
 {
     let (first, runs) = seeds(options, runs);
-    let program = Program {
-        options,
-        location,
-        main,
-    };
-    let watchdog = Watchdog::new(options.limit);
+    let program = Program::new(options, location, main);
     let mut had_choices = false;
     for run in 0..runs {
-        watchdog.next_run();
         let seed = first.wrapping_add(run);
         let ran = if run == 0 {
             program.check_first(seed)
@@ -357,7 +411,7 @@ where
             program.run(Schedule::from_seed(seed), false)
         };
         if ran.trouble.is_some() {
-            program.report(seed, &ran);
+            program.report_seed(seed, &ran);
         }
         had_choices |= !ran.choices.is_empty();
     }
@@ -390,27 +444,20 @@ where
         failed: Mutex::new(None),
     };
     let work = || {
-        let program = Program {
-            options,
-            location,
-            main,
-        };
-        let watchdog = Watchdog::new(options.limit);
+        let program = Program::new(options, location, main);
         search.go_on(runs, |run| {
-            watchdog.next_run();
             let ran = program.run(Schedule::from_seed(first.wrapping_add(run)), false);
             ran.trouble.is_none()
         });
     };
-    let program = Program {
-        options,
-        location,
-        main,
+    let ran = {
+        let program = Program::new(options, location, main);
+        let ran = program.check_first(first);
+        if ran.trouble.is_some() {
+            program.report_seed(first, &ran);
+        }
+        ran
     };
-    let ran = program.check_first(first);
-    if ran.trouble.is_some() {
-        program.report(first, &ran);
-    }
     thread::scope(|scope| {
         for _ in 0..cores {
             scope.spawn(work);
@@ -418,11 +465,12 @@ where
     });
     if let Some(run) = search.failed.into_inner() {
         let seed = first.wrapping_add(run);
+        let program = Program::new(options, location, main);
         let ran = program.run(Schedule::from_seed(seed), true);
         if ran.trouble.is_none() {
             refuse("it failed on one thread and not on another", &ran);
         }
-        program.report(seed, &ran);
+        program.report_seed(seed, &ran);
     }
     Explored {
         runs,
@@ -468,12 +516,7 @@ where
     S: Future,
     S::Output: Outcome,
 {
-    let program = Program {
-        options,
-        location,
-        main,
-    };
-    let watchdog = Watchdog::new(options.limit);
+    let program = Program::new(options, location, main);
     let mut given: Vec<Choice> = Vec::new();
     let mut is_complete = true;
     let mut runs = 0;
@@ -485,7 +528,6 @@ where
             };
         }
         runs += 1;
-        watchdog.next_run();
         let choices = given.iter().map(|choice| choice.chosen).collect();
         let ran = program.run(Schedule::given(choices), false);
         let is_as_before = |(one, other): (&Choice, &Choice)| one == other;
@@ -493,7 +535,7 @@ where
             refuse("there was something else to choose from", &ran);
         }
         if ran.trouble.is_some() {
-            report_schedule(&program, runs, &ran);
+            program.report(&format!("in run {runs}"), &ran);
         }
         let Some(next) = next_schedule(ran.choices, preemptions, &mut is_complete) else {
             return Explored { runs, is_complete };
@@ -524,24 +566,4 @@ fn next_schedule(
         return Some(choices);
     }
     None
-}
-
-/// Reports a schedule that failed.
-fn report_schedule<F, S>(program: &Program<'_, F>, run: u64, failed: &Ran) -> !
-where
-    F: Fn() -> S,
-    S: Future,
-    S::Output: Outcome,
-{
-    let found = program.shrink(failed);
-    let failed = found.as_ref().unwrap_or(failed);
-    match &failed.trouble {
-        Some(trouble) => panic!(
-            "{trouble}\n\nfound in run {run}; the smallest schedule that was found to do it departs {} \
-             times from first come, first served:{}",
-            departures(&failed.choices),
-            report::ending(&failed.sim.steps())
-        ),
-        None => unreachable!("what is reported has failed"),
-    }
 }

@@ -62,6 +62,8 @@ impl fmt::Display for Trouble {
 ///
 /// The same seed gives the same text, on every machine and in every build of the same source.
 ///
+/// Of a very long run only the last steps are kept: some hundred thousand.
+///
 /// # Examples
 ///
 /// ```
@@ -102,8 +104,8 @@ impl Recording {
 
 impl fmt::Display for Recording {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut steps = self.steps.iter().zip(1..);
-        steps.try_for_each(|(step, number)| writeln!(f, "{number:>4}. {step}"))
+        let mut steps = self.steps.iter();
+        steps.try_for_each(|step| writeln!(f, "{:>4}. {step}", step.number()))
     }
 }
 
@@ -112,14 +114,15 @@ const LONGEST: usize = 100;
 
 /// The end of a run, for a report.
 pub(super) fn ending(steps: &[Step]) -> String {
-    let skipped = steps.len().saturating_sub(LONGEST);
+    let steps = &steps[steps.len().saturating_sub(LONGEST)..];
+    let skipped = steps.first().map_or(0, |step| step.number() - 1);
     let mut text = String::new();
     // Writing to a string does not fail.
     if skipped > 0 {
         let _ = write!(text, "\n   … {skipped} steps before that");
     }
-    for (number, step) in steps.iter().enumerate().skip(skipped) {
-        let _ = write!(text, "\n{:>4}. {step}", number + 1);
+    for step in steps {
+        let _ = write!(text, "\n{:>4}. {step}", step.number());
     }
     text
 }
