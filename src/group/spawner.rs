@@ -8,7 +8,10 @@ use super::{
     limit::Queued,
     task::Task,
 };
-use crate::error::{Error, GroupClosed, TaskInfo, TaskRole, catch, discard};
+use crate::{
+    error::{Error, GroupClosed, TaskInfo, TaskRole, catch, discard},
+    frame::Home,
+};
 
 /// Spawns parallel tasks into a group, from anywhere: from its tasks, from other threads.
 ///
@@ -202,6 +205,8 @@ where
 
 /// Drops the future of a task that was admitted to a group that has been cancelled.
 pub(super) fn turn_away<F>(hub: &Arc<Hub>, task: TaskInfo, future: F) -> Ticket {
+    // What was spawned has not been done, as if the task had been cut at its first wait.
+    hub.note_cut(task.id());
     let ticket = dispose(hub, task, future);
     hub.turn_away();
     ticket
