@@ -16,10 +16,10 @@ use std::{
 
 use futures_lite::StreamExt;
 use headcount::{
-    CancelScope, ConcurrentStreamExt, Error, Group, OneOf2, Policy, TaskGroup, as_completed,
-    bracket, cancelled, channel, checkpoint, deadline, finally, first_ok, gather, gather_all,
-    gather_settled, group, interval, local, policies, produce, quorum, race, select, shield, sleep,
-    staggered,
+    CancelScope, ConcurrentStreamExt, ConsumerGone, Error, Group, OneOf2, Policy, TaskGroup,
+    as_completed, bracket, cancelled, channel, checkpoint, deadline, finally, first_ok, gather,
+    gather_all, gather_settled, group, interval, local, policies, produce, quorum, race, select,
+    shield, sleep, staggered,
     sync::{Barrier, Condition, Event, Limiter, Mutex, OnceCell, RwLock, Semaphore},
     testing::{self, Builder, Injection, Tracked},
     timeout,
@@ -36,6 +36,8 @@ where
     F: Fn() -> S,
     S: Future<Output = ()>,
 {
+    // Failures of groups that were dropped from outside are told to nobody here.
+    headcount::on_unclaimed(|_failure| {});
     let cancelled = Builder::new().seeds(20).cancel_everywhere(&program);
     assert!(cancelled.runs() > 100, "{cancelled:?}: it hardly waits");
     let exhausted = Builder::new().most_runs(MOST_RUNS).exhaust(2, &program);
@@ -91,6 +93,30 @@ fn tasks_that_borrow() {
             assert_eq!(kept.lock().expect("no panic").len(), 2);
         }
     });
+}
+
+/// A group that is opened where everything has been cancelled already, and whose body does not wait:
+/// its tasks are turned away, so what it returns does not count.
+#[test]
+fn a_value_does_not_count_if_the_tasks_were_turned_away() {
+    for local in [false, true] {
+        testing::run(async {
+            let scope = CancelScope::new();
+            scope.handle().cancel();
+            let both = scope.run(async {
+                let inner = group(async |g| {
+                    match local {
+                        true => g.spawn_local(async { Ok(()) }),
+                        false => g.spawn(async { Ok(()) }),
+                    };
+                    Ok(())
+                });
+                let ended = inner.await;
+                unreachable!("its tasks have not been run, and it returned {ended:?}");
+            });
+            assert!(both.await.is_err());
+        });
+    }
 }
 
 #[test]
@@ -329,17 +355,14 @@ fn brackets() {
         let open = Arc::new(AtomicUsize::new(0));
         let after = Arc::clone(&open);
         let main = async move {
-            let acquire = async {
-                work(1).await;
-                open.fetch_add(1, SeqCst);
-                Tracked::new(())
-            };
+            open.fetch_add(1, SeqCst);
+            let resource = Tracked::new(());
             let release = async |resource| {
                 work(1).await;
                 open.fetch_sub(1, SeqCst);
                 drop(resource);
             };
-            bracket(acquire, async |_resource| work(1).await, release).await;
+            bracket(resource, async |_resource| work(1).await, release).await;
         };
         let check = move |how| {
             assert!(
@@ -479,15 +502,19 @@ fn streams() {
                 checkpoint().await;
                 items.send(Tracked::new(number)).await?;
             }
-            Ok::<(), Error>(())
+            Ok::<(), ConsumerGone<_>>(())
         });
+        let numbers = numbers.map(|item| item.expect("the producer does not fail"));
         let mut mapped = std::pin::pin!(numbers.map_concurrent(2, async |item| {
             work(1).await;
-            drop(item);
+            Ok::<_, Error>(*item)
         }));
-        while let Some(done) = mapped.next().await {
-            let () = done;
+        let mut next = 0;
+        while let Some(number) = mapped.next().await {
+            assert_eq!(number.ok(), Some(next));
+            next += 1;
         }
+        assert_eq!(next, 3);
     });
 }
 
