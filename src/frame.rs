@@ -32,8 +32,8 @@ pub(crate) use self::{
     enclosed::Enclosed,
     node::{Node, NodeState, Role, abandon_below, new_node, wake},
     stack::{
-        Home, Member, Refused, Seat, cancelled, current_member, deadline, due, enclosing_home,
-        is_under, note_aborted, place_of, report, report_panic, rethrow, set_aside, tell,
-        tell_cleanup, tell_gone, tell_mark, trusts,
+        Bed, Home, Member, Notice, Refused, Seat, arrive, cancelled, current_member, deadline,
+        depart, due, enclosing_home, is_under, leave_seat, lend, note_aborted, place_of, report,
+        report_panic, rethrow, set_aside, tell, tell_cleanup, tell_gone, tell_mark, trusts,
     },
 };

@@ -61,13 +61,6 @@ impl Anchor {
         anchor
     }
 
-    /// The anchor of a frame whose node has been put into the tree already.
-    pub(crate) fn in_tree(node: Arc<dyn Node>) -> Self {
-        let mut anchor = Self::with_node(node);
-        anchor.linked = true;
-        anchor
-    }
-
     /// Looks whether the frame is still where it was last polled.
     ///
     /// To be called at the beginning of each poll. A future may be polled in one place and then be
@@ -151,16 +144,6 @@ impl Anchor {
         }
     }
 
-    /// Polls or drops the body of a parallel task: `f` runs on the level that the task's runner has
-    /// made for it. `f` must not panic.
-    pub(crate) fn at_root<T>(&mut self, f: impl FnOnce() -> T) -> T {
-        stack::lend(self.node.take(), self.linked);
-        let result = f();
-        let (node, linked) = stack::take_back();
-        self.take_back(node, linked);
-        result
-    }
-
     /// Takes the node over that the frame's level has, or has got meanwhile.
     fn take_back(&mut self, node: Option<Arc<dyn Node>>, linked: bool) {
         let newly_linked = linked && !self.linked;
@@ -168,11 +151,6 @@ impl Anchor {
         if newly_linked && self.role != Role::Task {
             self.under = stack::top();
         }
-    }
-
-    /// Whether the frame has been put into the tree.
-    pub(crate) fn is_linked(&self) -> bool {
-        self.linked
     }
 
     /// Puts the frame into the tree, below the enclosing one.

@@ -188,7 +188,7 @@ impl NodeState {
     }
 
     /// Leaves a waker for [`Node::stir`].
-    pub(super) fn set_waker(&self, waker: &Waker) {
+    pub(crate) fn set_waker(&self, waker: &Waker) {
         let unchanged = {
             let links = self.links.lock();
             links.waker.as_ref().is_some_and(|set| set.will_wake(waker))
@@ -298,7 +298,7 @@ impl dyn Node {
     }
 
     /// Takes the node out of the tree; what is still below it goes to the node above.
-    pub(super) fn retire(self: &Arc<Self>) {
+    pub(crate) fn retire(self: &Arc<Self>) {
         let above = self.state().above();
         self.unlink();
         let (below, waker) = {

@@ -3,6 +3,7 @@
 use std::{
     cell::RefCell,
     mem::{self, ManuallyDrop},
+    num::NonZeroU32,
     sync::Arc,
     task::{Context, Waker},
     thread,
@@ -77,6 +78,19 @@ impl Member {
     }
 }
 
+/// Where a group keeps the waker of a task.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Bed(pub(crate) NonZeroU32);
+
+/// What a group has to say to a task that gets its turn.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Notice {
+    /// The task was cancelled through its handle.
+    pub(crate) marked: bool,
+    /// The group was cancelled.
+    pub(crate) cancelled: bool,
+}
+
 /// A group, as its members see it.
 pub(crate) trait Home: Node {
     /// Takes a failure into the group's report; or gives it back, with the group to be asked next.
@@ -98,11 +112,14 @@ pub(crate) trait Home: Node {
     /// How many groups are around this one.
     fn depth(&self) -> usize;
 
-    /// Keeps the waker of a task that waits, for a cancellation. Returns the one kept before.
-    fn sleep(&self, id: u64, waker: Waker) -> Option<Waker>;
+    /// Keeps the waker of a task that waits, for a cancellation.
+    fn sleep(&self, id: u64, waker: Waker) -> Bed;
 
     /// Forgets what was kept for a task.
-    fn forget(&self, id: u64) -> Option<Waker>;
+    fn forget(&self, id: u64, bed: Option<Bed>) -> Option<Waker>;
+
+    /// What there is to know for a task that gets its turn.
+    fn notice(&self, id: u64) -> Notice;
 
     /// Notes that a task of this group was cut short.
     fn note_cut(&self, id: u64);
@@ -437,14 +454,21 @@ pub(crate) fn tell_cleanup(cleanup: Cleanup) {
     }
 }
 
-/// The place on the stack from which the parallel children of a group are run, one after the other.
+/// The place on the stack from which the children of a group are run, one after the other.
+///
+/// One level serves them all.
 pub(crate) struct Seat {
+    /// The group, until the level is there.
     home: Option<Arc<dyn Home>>,
+    seated: bool,
 }
 
 impl Seat {
     pub(crate) fn new(home: Arc<dyn Home>) -> Self {
-        Self { home: Some(home) }
+        Self {
+            home: Some(home),
+            seated: false,
+        }
     }
 
     /// Runs a child once. True if it is done and gone.
@@ -452,10 +476,30 @@ impl Seat {
     /// The frames that are on the stack now are not above the child, not even above one that borrows:
     /// what is above any child is its group. `child` must not panic.
     pub(crate) fn run(&mut self, task: TaskInfo, child: impl FnOnce()) -> bool {
-        let Some(home) = self.home.take() else {
+        match self.home.take() {
+            Some(home) => self.seated = push(Level::of_child(home, task)).is_ok(),
+            None => drop(with_member(|member| member.succeed(task))),
+        }
+        if !self.seated {
             return false;
-        };
-        let level = Level {
+        }
+        child();
+        with_member(|member| member.finished).unwrap_or(false)
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        if self.seated {
+            let level = pop();
+            drop(level);
+        }
+    }
+}
+
+impl Level {
+    fn of_child(home: Arc<dyn Home>, task: TaskInfo) -> Self {
+        Self {
             role: Role::Task,
             node: None,
             linked: false,
@@ -468,29 +512,79 @@ impl Seat {
                 waker: 0,
             }),
             detached: true,
-        };
-        if push(level).is_err() {
-            return false;
         }
-        child();
-        let member = pop().and_then(|level| level.member);
-        let finished = member.as_ref().is_some_and(|member| member.finished);
-        self.home = member.map(|member| member.home);
-        finished
     }
 }
 
-/// Lends a task's node to the level that the task runs on.
-pub(super) fn lend(node: Option<Arc<dyn Node>>, linked: bool) {
+impl Member {
+    /// Makes this another member of the same group. Returns who it was.
+    fn succeed(&mut self, task: TaskInfo) -> TaskInfo {
+        self.finished = false;
+        self.saw_aborted = false;
+        self.waker = 0;
+        mem::replace(&mut self.task, task)
+    }
+}
+
+/// Looks at the member on the innermost level, if there is one.
+fn with_member<T>(f: impl FnOnce(&mut Member) -> T) -> Option<T> {
+    look(|stack| Some(f(stack.last_mut()?.member.as_mut()?))).flatten()
+}
+
+/// The task that was seated gets its turn. It lives at the seat until [`depart`] or [`leave_seat`].
+pub(crate) fn arrive(cx: &Context<'_>) -> Notice {
+    with_member(|member| {
+        member.waker = cx.waker().data() as usize;
+        member.home.notice(member.task.id())
+    })
+    .unwrap_or_default()
+}
+
+/// Lends the task's node to its seat.
+pub(crate) fn lend(node: &mut Option<Arc<dyn Node>>) {
     look(|stack| {
         if let Some(level) = stack.last_mut() {
-            (level.node, level.linked) = (node, linked);
+            level.linked = node.is_some();
+            level.node = node.take();
         }
     });
 }
 
-/// Takes back what was lent, or made since.
-pub(super) fn take_back() -> (Option<Arc<dyn Node>>, bool) {
-    let top = |stack: &mut Vec<Level>| stack.last_mut().map(|top| (top.node.take(), top.linked));
-    look(top).flatten().unwrap_or_default()
+/// The task waits. Takes its node back, leaves its waker with the group unless that knows it already, and
+/// asks again what there is to know. Returns also whether it got an [`Aborted`](crate::Aborted) from a
+/// task of its group.
+pub(crate) fn depart(
+    node: &mut Option<Arc<dyn Node>>,
+    bed: &mut Option<Bed>,
+    cx: &Context<'_>,
+) -> (Notice, bool) {
+    let waker = bed.is_none().then(|| cx.waker().clone());
+    let departed = look(|stack| {
+        let level = stack.last_mut()?;
+        let member = level.member.as_mut()?;
+        level.linked = false;
+        *node = level.node.take();
+        if let Some(waker) = waker {
+            *bed = Some(member.home.sleep(member.task.id(), waker));
+        }
+        let notice = member.home.notice(member.task.id());
+        Some((notice, member.saw_aborted))
+    });
+    departed.flatten().unwrap_or_default()
+}
+
+/// The task is done, and its future is dropped. Takes its node back. Returns whether it got an
+/// [`Aborted`](crate::Aborted) from a task of its group.
+pub(crate) fn leave_seat(node: &mut Option<Arc<dyn Node>>, bed: Option<Bed>) -> bool {
+    let left = look(|stack| {
+        let level = stack.last_mut()?;
+        let member = level.member.as_mut()?;
+        level.linked = false;
+        *node = level.node.take();
+        member.finished = true;
+        let kept = member.home.forget(member.task.id(), bed);
+        Some((member.saw_aborted, kept))
+    });
+    left.flatten()
+        .is_some_and(|(saw_aborted, _waker)| saw_aborted)
 }

@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{
     error::{Aborted, Cause, Panic, RawFailure, TaskInfo, catch},
-    frame::{self, Anchor, Enclosed, Member, Node, Role, Seat},
+    frame::{self, Bed, Enclosed, Member, Node, Notice, Role, Seat},
     locals::Snapshot,
     pool,
     sim::{Cleanup, Event},
@@ -177,9 +177,10 @@ pub(super) struct Child<F, E> {
     /// `None` once it is gone.
     #[pin]
     body: Option<F>,
-    anchor: Anchor,
-    /// Whether its group knows the waker.
-    asleep: bool,
+    /// The task's place in the tree, once something below it needs one above.
+    node: Option<Arc<dyn Node>>,
+    /// Where its group keeps the waker, once it has waited.
+    bed: Option<Bed>,
     /// Whether it ever got an [`Aborted`] from a task of its own group.
     saw_aborted: bool,
     /// The task-locals of its spawner.
@@ -189,23 +190,21 @@ pub(super) struct Child<F, E> {
 
 impl<F, E> Child<F, E> {
     pub(super) fn new(body: F) -> Self {
-        Self::with_anchor(body, Anchor::new(Role::Task))
-    }
-
-    /// A child that has a node in the tree already.
-    pub(super) fn with_node(body: F, node: Arc<dyn Node>) -> Self {
-        Self::with_anchor(body, Anchor::in_tree(node))
-    }
-
-    fn with_anchor(body: F, anchor: Anchor) -> Self {
         Self {
             body: Some(body),
-            anchor,
-            asleep: false,
+            node: None,
+            bed: None,
             saw_aborted: false,
             locals: Snapshot::take(),
             error: PhantomData,
         }
+    }
+
+    /// A child that has a node in the tree already.
+    pub(super) fn with_node(body: F, node: Arc<dyn Node>) -> Self {
+        let mut child = Self::new(body);
+        child.node = Some(node);
+        child
     }
 }
 
@@ -227,35 +226,61 @@ where
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut this = self.project();
         let _entered = this.locals.enter();
-        arrive(cx);
-        let ending = if is_cut(this.anchor) {
+        let is_cut = is_cut(this.node.as_ref(), frame::arrive(cx));
+        if this.node.is_some() {
+            frame::lend(this.node);
+        }
+        let ending = if is_cut {
             Ending::Cut
         } else {
             let body = this.body.as_mut().as_pin_mut();
             let Some(body) = body else {
                 return Poll::Pending;
             };
-            match this.anchor.at_root(|| catch(|| body.poll(cx))) {
+            match catch(|| body.poll(cx)) {
                 Ok(Poll::Ready(Ok(value))) => Ending::Value(value),
                 Ok(Poll::Ready(Err(error))) => Ending::Failed(error),
                 Err(panic) => Ending::Panicked(panic),
                 Ok(Poll::Pending) => {
-                    wait(this.anchor, this.asleep, cx);
-                    if !is_cut(this.anchor) {
-                        *this.saw_aborted |= leave_for_now();
+                    let (notice, saw_aborted) = frame::depart(this.node, this.bed, cx);
+                    *this.saw_aborted |= saw_aborted;
+                    if let Some(node) = &this.node {
+                        node.state().set_waker(cx.waker());
+                    }
+                    if !self::is_cut(this.node.as_ref(), notice) {
                         frame::tell(Event::Waits);
                         return Poll::Pending;
                     }
+                    frame::lend(this.node);
                     Ending::Cut
                 }
             }
         };
-        let dropped = this.anchor.at_root(|| catch(|| this.body.set(None)));
-        *this.saw_aborted |= leave_for_now();
+        let dropped = catch(|| this.body.set(None));
+        if let Ending::Cut = ending {
+            // Before its group forgets it.
+            frame::current_member(|member| member.home.note_cut(member.task.id()));
+        }
+        *this.saw_aborted |= frame::leave_seat(this.node, this.bed.take());
         let result = conclude(ending, dropped, *this.saw_aborted);
-        leave_for_good(this.anchor, *this.asleep);
+        if let Some(node) = &this.node {
+            frame::abandon_below(node);
+            node.retire();
+        }
+        frame::tell_gone();
         Poll::Ready(result)
     }
+}
+
+/// Whether the running task is to be dropped: it was cancelled, and nothing protected is left in it.
+fn is_cut(node: Option<&Arc<dyn Node>>, notice: Notice) -> bool {
+    let Some(node) = node else {
+        return notice.marked || notice.cancelled;
+    };
+    if notice.marked && !node.state().is_cancelled_itself() {
+        node.cancel(Cause::Requested(None));
+    }
+    node.state().is_cancelled() && node.state().is_idle()
 }
 
 /// Reports what is to be reported of a task whose future is gone.
@@ -285,14 +310,8 @@ fn conclude<T, E: Send + 'static>(
             report(|task| RawFailure::panic(task, panic));
             Err(Aborted::Failed)
         }
-        Ending::Cut => {
-            frame::current_member(|member| member.home.note_cut(member.task.id()));
-            Err(if fine {
-                Aborted::Cancelled
-            } else {
-                Aborted::Failed
-            })
-        }
+        Ending::Cut if fine => Err(Aborted::Cancelled),
+        Ending::Cut => Err(Aborted::Failed),
     };
     if let Err(panic) = dropped {
         report(|task| RawFailure::panic(task, panic));
@@ -308,66 +327,6 @@ fn report(failure: impl FnOnce(TaskInfo) -> RawFailure) {
     }
 }
 
-/// Notes what the running task is polled with.
-fn arrive(cx: &Context<'_>) {
-    frame::current_member(|member| member.waker = cx.waker().data() as usize);
-}
-
-/// Whether the running task is to be dropped: it was cancelled, and nothing protected is left in it.
-fn is_cut(anchor: &mut Anchor) -> bool {
-    let looked = frame::current_member(|member| {
-        let marked = member.home.is_marked(member.task.id());
-        (marked, member.home.state().is_cancelled())
-    });
-    let Some((marked, group_cancelled)) = looked else {
-        return false;
-    };
-    if !anchor.is_linked() {
-        return (marked || group_cancelled) && anchor.is_idle();
-    }
-    if marked && !anchor.is_cancelled_itself() {
-        anchor.cancel(Cause::Requested(None));
-    }
-    (anchor.is_cancelled_itself() || anchor.is_enclosed()) && anchor.is_idle()
-}
-
-/// Leaves the running task's waker where a cancellation finds it.
-fn wait(anchor: &mut Anchor, asleep: &mut bool, cx: &Context<'_>) {
-    if anchor.is_linked() {
-        anchor.watch_if_known(cx);
-    }
-    if !mem::replace(asleep, true) {
-        let waker = cx.waker().clone();
-        let before = frame::current_member(|member| member.home.sleep(member.task.id(), waker));
-        drop(before);
-    }
-}
-
-/// Takes along what has to outlast this poll of the running task.
-fn leave_for_now() -> bool {
-    frame::current_member(|member| member.saw_aborted).unwrap_or(false)
-}
-
-/// Takes the running task out of its group. Its runner counts it off.
-fn leave_for_good(anchor: &mut Anchor, asleep: bool) {
-    if let Some(node) = anchor.node() {
-        frame::abandon_below(node);
-    }
-    anchor.leave();
-    let kept = frame::current_member(|member| {
-        member.finished = true;
-        let id = member.task.id();
-        let is_known = asleep || member.home.is_marked(id);
-        if is_known {
-            member.home.forget(id)
-        } else {
-            None
-        }
-    });
-    drop(kept);
-    frame::tell_gone();
-}
-
 impl<F, E> Child<F, E> {
     /// Drops a body that was never run to its end. async-task ends the process if that panics.
     pub(super) fn clear(self: Pin<&mut Self>) {
@@ -377,6 +336,9 @@ impl<F, E> Child<F, E> {
         }
         if let Err(panic) = catch(|| this.body.set(None)) {
             frame::report_panic(panic);
+        }
+        if let Some(node) = this.node {
+            node.retire();
         }
         frame::tell_gone();
     }

@@ -1,12 +1,12 @@
 //! The shared heart of a group: its run queue, its count of tasks, its report.
 
+mod sleepers;
 mod stage;
 
 use std::{
     any::TypeId,
-    collections::{HashMap, VecDeque},
+    collections::VecDeque,
     future::Future,
-    hash::{BuildHasherDefault, Hasher},
     mem,
     panic::Location,
     pin::Pin,
@@ -18,6 +18,7 @@ use std::{
     time::Instant,
 };
 
+use self::sleepers::Sleepers;
 use super::{
     child::{self, Finalizing, Runnable},
     limit::{Limit, Queued},
@@ -25,7 +26,7 @@ use super::{
 };
 use crate::{
     error::{Cause, Panic, RawFailure, TaskInfo, catch},
-    frame::{self, Home, Node, NodeState, Refused, Role},
+    frame::{self, Bed, Home, Node, NodeState, Notice, Refused, Role},
     lock::Mutex,
     pool::{self, Pool, Watched},
     sim::Sim,
@@ -61,6 +62,8 @@ pub(crate) struct Hub {
     any_cut: AtomicBool,
     /// Mirrors `State::closed`, for those who only want to know.
     closed: AtomicBool,
+    /// What waits for something, or was cancelled through its handle.
+    sleepers: Mutex<Sleepers>,
     state: Mutex<State>,
 }
 
@@ -103,8 +106,6 @@ struct State {
     live: usize,
     /// Set when the group has returned: nothing can be spawned any more.
     closed: bool,
-    /// What waits for something, or was cancelled through its handle.
-    sleepers: HashMap<u64, Sleeper, BuildHasherDefault<IdHasher>>,
     limit: Limit,
     failures: Vec<RawFailure>,
     /// Deferred finalizers, in the order in which they were deferred.
@@ -136,14 +137,6 @@ enum Runners {
     Threads,
     /// A test run, which is told of each child that is ready, and decides.
     Stage,
-}
-
-/// A task that waits for something.
-#[derive(Default)]
-struct Sleeper {
-    waker: Option<Waker>,
-    /// Whether it was cancelled through its handle.
-    marked: bool,
 }
 
 /// What has to be done after a change, once the lock is released.
@@ -304,6 +297,7 @@ impl Hub {
             any_marked: AtomicBool::new(false),
             any_cut: AtomicBool::new(false),
             closed: AtomicBool::new(false),
+            sleepers: Mutex::default(),
             state: Mutex::new(State {
                 queue: VecDeque::new(),
                 woken: VecDeque::new(),
@@ -319,7 +313,6 @@ impl Hub {
                 taken_before: 0,
                 live: 0,
                 closed: false,
-                sleepers: HashMap::default(),
                 limit: Limit::new(limit),
                 failures: Vec::new(),
                 finalizers: Vec::new(),
@@ -538,24 +531,25 @@ impl Hub {
         self.closed.load(Ordering::Acquire)
     }
 
+    /// Forgets a borrowing child that was dropped where it waited.
+    pub(super) fn evict(&self, id: u64) {
+        let waker = self.sleepers.lock().evict(id);
+        drop(waker);
+    }
+
     /// Cancels a child through its handle.
     pub(super) fn cancel_task(self: &Arc<Self>, id: u64, is_finished: impl Fn() -> bool) {
         let runners = self.runners();
         self.any_marked.store(true, Ordering::Release);
-        let waker = self.change(|state| {
-            let sleeper = state.sleepers.entry(id).or_default();
-            sleeper.marked = true;
-            let waker = sleeper.waker.take();
-            let then = match state.limit.flush_one(id) {
-                Some(child) => state.start(child, runners),
-                None => Then::default(),
-            };
-            (waker, then)
+        let waker = self.sleepers.lock().mark(id);
+        self.change(|state| match state.limit.flush_one(id) {
+            Some(child) => ((), state.start(child, runners)),
+            None => ((), Then::default()),
         });
         frame::wake(waker);
         // A child that has finished takes its mark away, unless it was just made.
         if is_finished() {
-            drop(self.forget(id));
+            drop(self.sleepers.lock().forget(id, None));
         }
     }
 }
@@ -878,29 +872,23 @@ impl Node for Hub {
     fn stir(self: Arc<Self>) {
         let runners = self.runners();
         let cancelled = self.node.is_cancelled();
-        let mut wakers: Vec<_> = self.change(|state| {
+        self.change(|state| {
             state.stirred = true;
             let mut then = state.wake_owner();
-            let sleepers = state.sleepers.iter_mut();
-            if !cancelled {
-                // A deadline was moved. These wakers are this crate's own: cloning them under the
-                // lock is harmless.
-                let wakers = sleepers.filter_map(|(id, it)| Some((*id, it.waker.clone()?)));
-                return (wakers.collect(), then);
+            if cancelled {
+                for child in state.limit.flush() {
+                    then = then.and(state.start(child, runners));
+                }
             }
-            let wakers = sleepers.filter_map(|(id, it)| Some((*id, it.waker.take()?)));
-            let wakers = wakers.collect();
-            state.sleepers.retain(|_, sleeper| sleeper.marked);
-            for child in state.limit.flush() {
-                then = then.and(state.start(child, runners));
-            }
-            (wakers, then)
+            ((), then)
         });
-        if runners == Runners::Stage {
-            // The order must be the same in each run.
-            wakers.sort_unstable_by_key(|(id, _)| *id);
-        }
-        frame::wake(wakers.into_iter().map(|(_, waker)| waker));
+        let wakers = if cancelled {
+            self.sleepers.lock().rouse()
+        } else {
+            // A deadline was moved.
+            self.sleepers.lock().wakers()
+        };
+        frame::wake(wakers);
     }
 
     fn left_behind(self: Arc<Self>) {
@@ -956,13 +944,22 @@ impl Home for Hub {
         self.place.get().map_or(0, |place| place.depth)
     }
 
-    fn sleep(&self, id: u64, waker: Waker) -> Option<Waker> {
-        let mut state = self.state.lock();
-        state.sleepers.entry(id).or_default().waker.replace(waker)
+    fn sleep(&self, id: u64, waker: Waker) -> Bed {
+        self.sleepers.lock().lie_down(id, waker)
     }
 
-    fn forget(&self, id: u64) -> Option<Waker> {
-        self.state.lock().sleepers.remove(&id)?.waker
+    fn forget(&self, id: u64, bed: Option<Bed>) -> Option<Waker> {
+        if bed.is_none() && !self.any_marked.load(Ordering::Acquire) {
+            return None;
+        }
+        self.sleepers.lock().forget(id, bed)
+    }
+
+    fn notice(&self, id: u64) -> Notice {
+        Notice {
+            marked: self.is_marked(id),
+            cancelled: self.node.is_cancelled(),
+        }
     }
 
     fn note_cut(&self, id: u64) {
@@ -974,13 +971,7 @@ impl Home for Hub {
 
     fn is_marked(&self, id: u64) -> bool {
         // Acquire: pairs with the Release in `cancel_task`.
-        self.any_marked.load(Ordering::Acquire) && {
-            let state = self.state.lock();
-            state
-                .sleepers
-                .get(&id)
-                .is_some_and(|sleeper| sleeper.marked)
-        }
+        self.any_marked.load(Ordering::Acquire) && self.sleepers.lock().is_marked(id)
     }
 
     fn node(self: Arc<Self>) -> Arc<dyn Node> {
@@ -999,27 +990,5 @@ impl Wake for Hub {
 
     fn wake_by_ref(self: &Arc<Self>) {
         self.wake_body();
-    }
-}
-
-/// Spreads ids, which are consecutive numbers, over a hash table.
-#[derive(Default)]
-struct IdHasher(u64);
-
-impl Hasher for IdHasher {
-    fn finish(&self) -> u64 {
-        self.0
-    }
-
-    fn write(&mut self, bytes: &[u8]) {
-        for &byte in bytes {
-            self.write_u64(self.0 ^ u64::from(byte));
-        }
-    }
-
-    fn write_u64(&mut self, id: u64) {
-        // The golden ratio: neighbours end up far apart, in the upper bits too, which the table
-        // uses as tags.
-        self.0 = id.wrapping_mul(0x9E37_79B9_7F4A_7C15);
     }
 }

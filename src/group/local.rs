@@ -17,7 +17,7 @@ use pin_project::{pin_project, pinned_drop};
 use super::{child::Child, hub::Hub};
 use crate::{
     error::{Aborted, TaskInfo, catch},
-    frame::{self, Home, Seat},
+    frame::{self, Seat},
     lock::Mutex,
 };
 
@@ -302,7 +302,7 @@ impl<'env> Locals<'env> {
                         frame::report_panic(panic);
                     }
                 });
-                drop(self.hub.forget(id));
+                self.hub.evict(id);
                 let next = self.hub.next_local(Some(slot), false);
                 debug_assert!(next.is_none(), "nothing was asked for");
             }

@@ -1,0 +1,111 @@
+//! The tasks of a group that wait, so that a cancellation can wake them.
+
+use std::{
+    collections::{HashMap, HashSet},
+    mem,
+    num::NonZeroU32,
+    task::Waker,
+};
+
+use slab::Slab;
+
+use crate::frame::Bed;
+
+/// The tasks of a group that wait for something, and those that were cancelled through their handle.
+///
+/// A task comes here when it first waits, and stays until it is gone. It knows its bed, so nothing
+/// has to be searched for; only the handle of a task does not. From the first time that a task of
+/// this group is cancelled through its handle there is an index.
+#[derive(Default)]
+pub(super) struct Sleepers {
+    beds: Slab<Sleeper>,
+    /// Where each task is, once anybody has asked.
+    index: Option<HashMap<u64, Bed>>,
+    /// The tasks that were cancelled through their handle.
+    marked: HashSet<u64>,
+}
+
+struct Sleeper {
+    id: u64,
+    /// `None` once it was used.
+    waker: Option<Waker>,
+}
+
+impl Sleepers {
+    /// Keeps the waker of a task.
+    pub(super) fn lie_down(&mut self, id: u64, waker: Waker) -> Bed {
+        let waker = Some(waker);
+        let bed = bed(self.beds.insert(Sleeper { id, waker }));
+        if let Some(index) = &mut self.index {
+            index.insert(id, bed);
+        }
+        bed
+    }
+
+    /// Forgets a task. Returns its waker, if there is one.
+    pub(super) fn forget(&mut self, id: u64, bed: Option<Bed>) -> Option<Waker> {
+        self.marked.remove(&id);
+        if let Some(index) = &mut self.index {
+            index.remove(&id);
+        }
+        // After a cancellation another task may have the bed.
+        let bed = key(bed?);
+        let is_own = self.beds.get(bed).is_some_and(|sleeper| sleeper.id == id);
+        if is_own {
+            self.beds.remove(bed).waker
+        } else {
+            None
+        }
+    }
+
+    /// Forgets a task that has been dropped, and could not say where it slept.
+    pub(super) fn evict(&mut self, id: u64) -> Option<Waker> {
+        let bed = self.index().get(&id).copied();
+        self.forget(id, bed)
+    }
+
+    /// Notes that a task was cancelled through its handle. Returns its waker, if it waits.
+    pub(super) fn mark(&mut self, id: u64) -> Option<Waker> {
+        self.marked.insert(id);
+        let bed = *self.index().get(&id)?;
+        self.beds.get_mut(key(bed))?.waker.take()
+    }
+
+    /// Where each task is.
+    fn index(&mut self) -> &mut HashMap<u64, Bed> {
+        let beds = &self.beds;
+        self.index.get_or_insert_with(|| {
+            let known = beds.iter().map(|(key, sleeper)| (sleeper.id, bed(key)));
+            known.collect()
+        })
+    }
+
+    pub(super) fn is_marked(&self, id: u64) -> bool {
+        self.marked.contains(&id)
+    }
+
+    /// Takes the wakers of all, for a cancellation of the group.
+    pub(super) fn rouse(&mut self) -> Vec<Waker> {
+        self.index = None;
+        let sleepers = mem::take(&mut self.beds).into_iter();
+        sleepers.filter_map(|(_, sleeper)| sleeper.waker).collect()
+    }
+
+    /// The wakers of all. These are this crate's own: cloning them under a lock is harmless.
+    pub(super) fn wakers(&self) -> Vec<Waker> {
+        let sleepers = self.beds.iter();
+        sleepers
+            .filter_map(|(_, sleeper)| sleeper.waker.clone())
+            .collect()
+    }
+}
+
+/// Beds are counted from 1, so that a task that has none needs no more room to say so.
+fn bed(key: usize) -> Bed {
+    let number = u32::try_from(key + 1).ok().and_then(NonZeroU32::new);
+    Bed(number.expect("a group has fewer than four billion tasks at a time"))
+}
+
+fn key(bed: Bed) -> usize {
+    bed.0.get() as usize - 1
+}
