@@ -1,20 +1,25 @@
 //! How long a runner goes on before it lets others have the thread, and when it calls for help.
 
 use std::{
+    mem,
     sync::Arc,
     time::{Duration, Instant},
 };
 
 use super::hub::Hub;
-use crate::clock;
+use crate::{clock, pool};
 
 /// How long children are run in one go. Timers, other tasks of the thread and the body of the group
 /// wait for so long at most, unless a single poll takes longer.
 const SLICE: Duration = Duration::from_micros(200);
 
-/// The clock is read after 1, 2, 4, … children, and then after every so many: it costs about as much
-/// as half a small child.
+/// The clock is read after 1, 4 and 16 more children, and then after every so many: it costs about as
+/// much as half a small child.
 const LOOK: u32 = 32;
+
+/// So many may be run one by one, none of them with another one behind it, before the clock is looked
+/// at at all.
+const UNWATCHED: u32 = 4;
 
 /// A poll that takes this long is worth a second thread: running a child elsewhere than where it was
 /// made costs some 100 ns for the memory alone.
@@ -25,12 +30,15 @@ const WORTH_HELP: Duration = Duration::from_micros(10);
 
 /// The time that a runner has for one go.
 pub(super) struct Budget {
-    /// When it began, once there was more to run than one child.
-    start: Option<Instant>,
-    /// When the clock was read last, and how many children had been run by then.
-    last: Option<(Instant, u32)>,
-    /// How many children have been run.
+    /// When it began, and when the clock was read last; known once there was more to run than a
+    /// few.
+    times: Option<(Instant, Instant)>,
+    /// How many children have been run since the clock was read.
     run: u32,
+    /// After how many it is read again.
+    look: u32,
+    /// How many have been run with no look at the clock.
+    unwatched: u32,
     spent: bool,
     endless: bool,
 }
@@ -38,9 +46,10 @@ pub(super) struct Budget {
 impl Budget {
     pub(super) fn new() -> Self {
         Self {
-            start: None,
-            last: None,
+            times: None,
             run: 0,
+            look: 1,
+            unwatched: 0,
             spent: false,
             endless: false,
         }
@@ -65,44 +74,47 @@ impl Budget {
     pub(super) fn turn(&mut self) {
         self.begin(0);
         self.run += 1;
-        if let Some((_, run_before)) = self.last {
-            if self.run - run_before >= LOOK {
-                let now = clock::real_time();
-                self.last = Some((now, self.run));
-                self.spent = self.start.is_some_and(|start| now - start >= SLICE);
-            }
+        if self.run >= self.look {
+            self.read_clock();
         }
     }
 
-    /// A child is about to be run, and so many more are ready. One that is alone is not worth a look
-    /// at the clock, unless it comes back again and again.
+    /// A child is about to be run, and so many more are ready.
     pub(super) fn begin(&mut self, ready: usize) {
-        if self.last.is_none() && (ready > 0 || self.run >= LOOK) {
+        if self.times.is_none() && (ready > 0 || self.unwatched >= UNWATCHED) {
             let now = clock::real_time();
-            self.start.get_or_insert(now);
-            self.last = Some((now, self.run));
+            self.times = Some((now, now));
+            // The others may have been ready for long, and this one may take long.
+            pool::rouse();
         }
     }
 
     /// A child has been run, and so many more were ready when it was taken.
     pub(super) fn spend(&mut self, hub: &Arc<Hub>, ready: usize) {
         self.run += 1;
-        let Some((last, run_before)) = self.last else {
-            return;
-        };
-        let run = self.run - run_before;
-        if !(run.is_power_of_two() || run >= LOOK) {
-            return;
+        if self.run >= self.look {
+            self.look_at_clock(hub, ready);
         }
+    }
+
+    fn look_at_clock(&mut self, hub: &Arc<Hub>, ready: usize) {
+        if let Some(poll) = self.read_clock() {
+            let left = poll.saturating_mul(u32::try_from(ready).unwrap_or(u32::MAX));
+            if poll >= LONG_POLL && left >= WORTH_HELP {
+                hub.call_help();
+            }
+        }
+    }
+
+    /// Returns how long a child took since the last time, if there was one.
+    fn read_clock(&mut self) -> Option<Duration> {
+        let run = mem::take(&mut self.run);
+        self.unwatched += run;
+        let (start, last) = self.times?;
         let now = clock::real_time();
-        let poll = (now - last) / run;
-        let left = poll.saturating_mul(u32::try_from(ready).unwrap_or(u32::MAX));
-        if poll >= LONG_POLL && left >= WORTH_HELP {
-            hub.call_help();
-        }
-        if run >= LOOK {
-            self.last = Some((now, self.run));
-        }
-        self.spent = self.start.is_some_and(|start| now - start >= SLICE);
+        self.look = (self.look * 4).min(LOOK);
+        self.times = Some((start, now));
+        self.spent = now - start >= SLICE;
+        Some((now - last) / run)
     }
 }

@@ -3,7 +3,6 @@
 use std::{
     future::Future,
     marker::PhantomData,
-    mem,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
@@ -64,12 +63,16 @@ fn schedule(runnable: Runnable) {
 
 /// Runs parallel children that are ready, one after the other, while there is time.
 pub(super) fn run_ready(hub: &Arc<Hub>, budget: &mut Budget) {
+    let mut next = hub.next_child(false, budget.is_left());
+    if next.is_none() {
+        return;
+    }
     let mut seat = Seat::new(hub.as_home());
-    let mut gone = false;
-    while let Some((runnable, ready)) = hub.next_child(mem::take(&mut gone), budget.is_left()) {
+    while let Some((runnable, ready)) = next {
         budget.begin(ready);
-        gone = run_once(&mut seat, runnable);
+        let gone = run_once(&mut seat, runnable);
         budget.spend(hub, ready);
+        next = hub.next_child(gone, budget.is_left());
     }
 }
 

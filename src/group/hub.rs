@@ -139,16 +139,32 @@ enum Runners {
     Stage,
 }
 
+/// Who has to be called to run what is ready, once the lock is released.
+#[derive(Clone, Copy, Default)]
+#[must_use = "somebody may have to be called"]
+struct Call {
+    /// So many helpers are to be started; they have been counted.
+    helpers: usize,
+    /// Somebody may be too busy to run what is ready: it has to be looked after.
+    rouse: bool,
+}
+
+impl From<Call> for Then {
+    fn from(call: Call) -> Self {
+        Self {
+            call,
+            ..Self::default()
+        }
+    }
+}
+
 /// What has to be done after a change, once the lock is released.
 #[derive(Default)]
 #[must_use = "somebody may have to be woken"]
 struct Then {
     /// The owner's waker.
     wake: Option<Waker>,
-    /// So many helpers are to be started; they have been counted.
-    helpers: usize,
-    /// Somebody may be too busy to run what is ready: it has to be looked after.
-    rouse: bool,
+    call: Call,
     /// The group, which had lost its owner, has ended.
     closed: bool,
     /// The group that it was adopted by.
@@ -160,8 +176,10 @@ impl Then {
     fn and(self, other: Self) -> Self {
         Self {
             wake: self.wake.or(other.wake),
-            helpers: self.helpers + other.helpers,
-            rouse: self.rouse || other.rouse,
+            call: Call {
+                helpers: self.call.helpers + other.call.helpers,
+                rouse: self.call.rouse || other.call.rouse,
+            },
             closed: self.closed || other.closed,
             release: self.release.or(other.release),
         }
@@ -191,6 +209,13 @@ pub(super) enum Turn {
 }
 
 impl State {
+    /// Counts a parallel child off, if nobody is waiting for that.
+    fn leave_unnoticed(&mut self) -> bool {
+        let is_unnoticed = self.live > 1 && self.limit.leave_unnoticed();
+        self.live -= usize::from(is_unnoticed);
+        is_unnoticed
+    }
+
     /// Takes a child's place back, and its slot if it borrowed.
     fn leave(&mut self, slot: Option<usize>, runners: Runners) -> Then {
         self.free_slots.extend(slot);
@@ -210,17 +235,20 @@ impl State {
                 self.woken.push_back((slot, id));
                 self.wake_owner()
             }
-            Queued::Parallel(runnable) => {
-                self.queue.push_back(runnable);
-                self.hand_to_runners(runners)
-            }
+            Queued::Parallel(runnable) => self.push(runnable, runners).into(),
         }
+    }
+
+    /// Puts a parallel child that is ready into the queue.
+    fn push(&mut self, runnable: Runnable, runners: Runners) -> Call {
+        self.queue.push_back(runnable);
+        self.hand_to_runners(runners)
     }
 
     /// Has somebody run the queue.
     ///
     /// Does nothing while there are none: the owner will run the queue.
-    fn hand_to_runners(&mut self, runners: Runners) -> Then {
+    fn hand_to_runners(&mut self, runners: Runners) -> Call {
         let someone_is_there = self.owner == Owner::Driving || self.helpers > 0;
         let helpers = match runners {
             Runners::Owner => 0,
@@ -228,10 +256,10 @@ impl State {
             Runners::Stage => self.queue.len().saturating_sub(self.helpers),
         };
         self.helpers += helpers;
-        Then {
+        Call {
             helpers,
-            rouse: runners == Runners::Threads && someone_is_there,
-            ..Then::default()
+            // Once is enough: while the queue is not empty the monitor stays awake.
+            rouse: runners == Runners::Threads && someone_is_there && self.queue.len() == 1,
         }
     }
 
@@ -273,7 +301,10 @@ impl State {
         let helpers = usize::from(self.helpers == 0);
         self.helpers += helpers;
         Then {
-            helpers,
+            call: Call {
+                helpers,
+                rouse: false,
+            },
             ..Then::default()
         }
     }
@@ -330,12 +361,7 @@ impl Hub {
 
     fn follow_up(self: &Arc<Self>, then: Then) {
         frame::wake(then.wake);
-        for _ in 0..then.helpers {
-            child::help(self);
-        }
-        if then.rouse {
-            pool::rouse();
-        }
+        self.call(then.call);
         if then.closed {
             self.mark_closed();
         }
@@ -343,6 +369,15 @@ impl Hub {
         let mut release = then.release;
         while let Some(home) = release {
             release = home.release();
+        }
+    }
+
+    fn call(self: &Arc<Self>, call: Call) {
+        for _ in 0..call.helpers {
+            child::help(self);
+        }
+        if call.rouse {
+            pool::rouse();
         }
     }
 
@@ -415,6 +450,31 @@ impl Hub {
         open
     }
 
+    /// Makes a child and takes it over, unless the group has returned.
+    ///
+    /// The child is made under the lock, allocation and all: that is cheaper than to lock twice, and
+    /// nothing of the user's runs.
+    pub(super) fn enter_new<H>(
+        self: &Arc<Self>,
+        make: impl FnOnce() -> (Runnable, H),
+    ) -> Option<H> {
+        self.find_place();
+        let runners = self.runners();
+        let mut state = self.state.lock();
+        if state.closed {
+            return None;
+        }
+        state.live += 1;
+        let (runnable, handle) = make();
+        let call = match state.limit.enter(Queued::Parallel(runnable)) {
+            Some(Queued::Parallel(runnable)) => state.push(runnable, runners),
+            _ => Call::default(),
+        };
+        drop(state);
+        self.call(call);
+        Some(handle)
+    }
+
     /// Takes an admitted child over.
     pub(super) fn enter(self: &Arc<Self>, child: Queued) {
         let runners = self.runners();
@@ -469,7 +529,8 @@ impl Hub {
     /// A child that was woken goes into the queue.
     pub(super) fn push(self: &Arc<Self>, runnable: Runnable) {
         let runners = self.runners();
-        self.change(|state| ((), state.start(Queued::Parallel(runnable), runners)));
+        let call = self.state.lock().push(runnable, runners);
+        self.call(call);
     }
 
     /// A borrowing child was woken.
@@ -487,18 +548,20 @@ impl Hub {
         gone: bool,
         more: bool,
     ) -> Option<(Runnable, usize)> {
-        let runners = self.runners();
-        self.change(|state| {
-            let then = if gone {
-                state.leave(None, runners)
-            } else {
-                Then::default()
-            };
-            let next = if more { state.queue.pop_front() } else { None };
-            let next = next.map(|next| (next, state.queue.len()));
-            state.taken = state.taken.wrapping_add(1);
-            (next, then)
-        })
+        let mut state = self.state.lock();
+        state.taken = state.taken.wrapping_add(1);
+        let then = if !gone || state.leave_unnoticed() {
+            None
+        } else {
+            Some(state.leave(None, self.runners()))
+        };
+        let next = if more { state.queue.pop_front() } else { None };
+        let next = next.map(|next| (next, state.queue.len()));
+        drop(state);
+        if let Some(then) = then {
+            self.follow_up(then);
+        }
+        next
     }
 
     /// Counts a borrowing child off that has left its slot, and takes the next one that is ready.
@@ -622,7 +685,7 @@ impl Hub {
             let then = if state.queue.is_empty() {
                 Then::default()
             } else {
-                state.hand_to_runners(runners)
+                state.hand_to_runners(runners).into()
             };
             let ready_later = if ready {
                 state.wake_owner()
@@ -768,7 +831,7 @@ impl Hub {
                 let failures = mem::take(&mut state.failures);
                 let mut then = state.wind_up();
                 if !state.queue.is_empty() {
-                    then = then.and(state.hand_to_runners(runners));
+                    then = then.and(state.hand_to_runners(runners).into());
                 }
                 ((failures, before), then)
             });
@@ -823,11 +886,11 @@ impl Hub {
         self.change(|state| {
             let helpers = usize::from(state.helpers < threads && !state.queue.is_empty());
             state.helpers += helpers;
-            let then = Then {
+            let call = Call {
                 helpers,
-                ..Then::default()
+                rouse: false,
             };
-            ((), then)
+            ((), call.into())
         });
     }
 
@@ -850,17 +913,19 @@ impl Hub {
 }
 
 impl Watched for Hub {
-    fn look_after(self: Arc<Self>) {
-        let stuck = {
+    fn look_after(self: Arc<Self>) -> bool {
+        let (ready, stuck) = {
             let mut state = self.state.lock();
-            let stuck = !state.queue.is_empty() && state.taken == state.taken_before;
+            let ready = !state.queue.is_empty();
+            let stuck = ready && state.taken == state.taken_before;
             state.taken_before = state.taken;
-            stuck
+            (ready, stuck)
         };
         if stuck {
             self.call_help();
             self.call_owner();
         }
+        ready
     }
 }
 

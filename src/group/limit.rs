@@ -49,6 +49,13 @@ impl Limit {
         Some(child)
     }
 
+    /// Takes a place back, if nobody waits for it.
+    pub(super) fn leave_unnoticed(&mut self) -> bool {
+        let is_unnoticed = self.waiting.is_empty() && self.free >= 0;
+        self.free += isize::from(is_unnoticed);
+        is_unnoticed
+    }
+
     /// Takes a place back, or passes it on to the child that is returned.
     pub(super) fn leave(&mut self) -> Option<Queued> {
         if self.free < 0 {

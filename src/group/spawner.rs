@@ -5,7 +5,6 @@ use std::{fmt, future::Future, marker::PhantomData, panic::Location, sync::Arc};
 use super::{
     child::{self, Child, Ticket},
     hub::Hub,
-    limit::Queued,
     task::Task,
 };
 use crate::{
@@ -190,17 +189,27 @@ where
     E: Send + 'static,
     F: Future<Output = Result<T, E>> + Send + 'static,
 {
-    if !hub.admit() {
+    if hub.is_closed() {
         return Err(future);
     }
     let task = TaskInfo::new(TaskRole::Child, name, location);
     if hub.is_cancelled() {
+        if !hub.admit() {
+            return Err(future);
+        }
         return Ok(Task::refused(turn_away(hub, task, future)));
     }
     hub.tell_entered(&task);
-    let (runnable, handle) = child::make(hub, task, Child::<F, E>::new(future));
-    hub.enter(Queued::Parallel(runnable));
-    Ok(Task::parallel(handle))
+    let mut future = Some(future);
+    let entered = hub.enter_new(|| {
+        let body = future.take().expect("nobody has taken it yet");
+        child::make(hub, task, Child::<F, E>::new(body))
+    });
+    match (entered, future) {
+        (Some(handle), _) => Ok(Task::parallel(handle)),
+        (None, Some(future)) => Err(future),
+        (None, None) => unreachable!("a child is made only to enter"),
+    }
 }
 
 /// Drops the future of a task that was admitted to a group that has been cancelled.

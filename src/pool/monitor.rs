@@ -27,7 +27,8 @@ const LINGER: u32 = 100;
 /// A group that is being run.
 pub(crate) trait Watched: Send + Sync {
     /// Calls for help if children are ready and nobody has taken one since this was last called.
-    fn look_after(self: Arc<Self>);
+    /// Returns whether any are ready.
+    fn look_after(self: Arc<Self>) -> bool;
 }
 
 /// The groups that are being run on one thread, inside each other.
@@ -80,12 +81,9 @@ impl Monitor {
     fn watch(&self) {
         let mut idle = 0;
         loop {
-            if self.roused.swap(false, Ordering::SeqCst) {
-                idle = 0;
-            } else {
-                idle += 1;
-            }
-            self.look();
+            let roused = self.roused.swap(false, Ordering::SeqCst);
+            let ready = self.look();
+            idle = if roused || ready { 0 } else { idle + 1 };
             if idle > LINGER {
                 // SeqCst on both flags, here and in `rouse`: either this sees that somebody has
                 // roused it, or they see that it is asleep.
@@ -100,19 +98,21 @@ impl Monitor {
         }
     }
 
-    /// Looks at every group that is being run.
-    fn look(&self) {
+    /// Looks at every group that is being run. Returns whether any has something that is ready.
+    fn look(&self) -> bool {
         let desks: Vec<_> = {
             let mut desks = self.desks.lock();
             desks.retain(|desk| desk.strong_count() > 0);
             desks.iter().filter_map(Weak::upgrade).collect()
         };
+        let mut ready = false;
         for desk in desks {
             let groups = desk.groups.lock().clone();
             for group in groups {
-                group.look_after();
+                ready |= group.look_after();
             }
         }
+        ready
     }
 }
 
