@@ -4,7 +4,7 @@ use std::{
     mem, ptr,
     sync::{
         Arc,
-        atomic::{AtomicU8, AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering},
     },
     task::Waker,
     time::Instant,
@@ -108,6 +108,8 @@ pub(crate) struct NodeState {
     flags: AtomicU8,
     /// How many protected frames are alive right below, counting a scope that is busy as one.
     busy: AtomicUsize,
+    /// Whether there is a deadline, so that those without one need not be locked to know.
+    has_deadline: AtomicBool,
     links: Mutex<Links>,
 }
 
@@ -133,6 +135,7 @@ impl NodeState {
             role,
             flags: AtomicU8::new(0),
             busy: AtomicUsize::new(0),
+            has_deadline: AtomicBool::new(false),
             links: Mutex::default(),
         }
     }
@@ -160,15 +163,27 @@ impl NodeState {
     }
 
     pub(crate) fn deadline(&self) -> Option<Instant> {
-        self.links.lock().deadline
+        // Acquire: pairs with the Release in `set_deadline`; the lock is what orders the deadline.
+        let has_one = self.has_deadline.load(Ordering::Acquire);
+        if has_one {
+            self.links.lock().deadline
+        } else {
+            None
+        }
     }
 
     /// Sets the deadline that the frame starts with, unless it was moved before that.
     pub(crate) fn start_deadline(&self, deadline: Option<Instant>) {
         let mut links = self.links.lock();
         if !links.moved {
-            links.deadline = deadline;
+            self.set_deadline(&mut links, deadline);
         }
+    }
+
+    fn set_deadline(&self, links: &mut Links, deadline: Option<Instant>) {
+        links.deadline = deadline;
+        self.has_deadline
+            .store(deadline.is_some(), Ordering::Release);
     }
 
     pub(crate) fn cause(&self) -> Option<Cause> {
@@ -216,7 +231,7 @@ impl dyn Node {
         {
             let mut links = self.state().links.lock();
             links.moved = true;
-            links.deadline = deadline;
+            self.state().set_deadline(&mut links, deadline);
         }
         let mut nodes = vec![Arc::clone(self)];
         while let Some(node) = nodes.pop() {
@@ -299,17 +314,24 @@ impl dyn Node {
 
     /// Takes the node out of the tree; what is still below it goes to the node above.
     pub(crate) fn retire(self: &Arc<Self>) {
-        let above = self.state().above();
-        self.unlink();
-        let (below, waker) = {
+        let (above, below, waker) = {
             let mut links = self.state().links.lock();
-            (mem::take(&mut links.below), links.waker.take())
+            let below = mem::take(&mut links.below);
+            (links.above.take(), below, links.waker.take())
         };
-        // It may be anybody's, and this may be a destructor.
-        catch(|| drop(waker)).unwrap_or_else(report_panic);
-        for (_, node) in below {
+        let above = above.map(|(above, key)| {
+            above.disown(key, self);
+            above
+        });
+        if waker.is_some() {
+            // It may be anybody's, and this may be a destructor.
+            catch(|| drop(waker)).unwrap_or_else(report_panic);
+        }
+        if !below.is_empty() {
             let is_here = |above: Option<&Arc<Self>>| above.is_some_and(|above| same(above, self));
-            node.relink(above.as_ref(), is_here);
+            for (_, node) in below {
+                node.relink(above.as_ref(), is_here);
+            }
         }
         // Protected frames that were forgotten below will never be counted off.
         if self.state().role.passes_busy_on() && self.state().busy.swap(0, Ordering::AcqRel) > 0 {
@@ -317,6 +339,16 @@ impl dyn Node {
                 above.unprotect();
             }
         }
+    }
+
+    /// Takes a node away that is below this one, if it still is.
+    fn disown(&self, key: usize, node: &Arc<Self>) {
+        let removed = {
+            let mut links = self.state().links.lock();
+            let is_there = links.below.get(key).is_some_and(|below| same(below, node));
+            is_there.then(|| links.below.remove(key))
+        };
+        drop(removed);
     }
 
     /// Counts a protected frame that is right below this one.
@@ -385,6 +417,9 @@ fn deliver(node: Arc<dyn Node>, flag: u8) {
 /// out of the task. The roots of tasks end with their group; one that was being started below such
 /// a frame has nobody left to wait for it, and is cancelled.
 pub(crate) fn abandon_below(node: &Arc<dyn Node>) {
+    if node.state().links.lock().below.is_empty() {
+        return;
+    }
     let mut nodes = vec![(Arc::clone(node), false)];
     while let Some((node, is_abandoned)) = nodes.pop() {
         let below: Vec<_> = {

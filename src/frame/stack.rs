@@ -175,7 +175,9 @@ pub(super) fn push(level: Level) -> Result<(), Level> {
             // Makes it. It may be gone already, on a thread that is ending.
             SWEEPER.try_with(|_| ()).ok();
         }
-        stack.extend(level.take());
+        if let Some(level) = level.take() {
+            stack.push(level);
+        }
     });
     level.map_or(Ok(()), Err)
 }
@@ -236,24 +238,41 @@ pub(crate) fn place_of(node: &Arc<dyn Node>) -> Option<Option<(Arc<dyn Home>, u6
     Some(member)
 }
 
-/// Nodes, and the nodes that they are to be put below.
-type ToLink = Vec<(Arc<dyn Node>, Arc<dyn Node>)>;
+/// A node, and the node that it is to be put below.
+type Pair = (Arc<dyn Node>, Arc<dyn Node>);
+
+/// Nodes that are to be put into the tree, the uppermost first. Mostly there is one.
+#[derive(Default)]
+struct ToLink {
+    first: Option<Pair>,
+    others: Vec<Pair>,
+}
 
 /// Puts nodes into the tree. That may wake tasks, so the stack must be free.
 fn link(nodes: ToLink) {
-    for (node, above) in nodes {
+    for (node, above) in nodes.first.into_iter().chain(nodes.others) {
         node.link(&above);
     }
 }
 
 /// Gives the levels up to this one their nodes, as far as they have none.
 fn make_nodes(stack: &mut [Level], index: usize) -> ToLink {
-    let levels = &stack[..=index];
-    let linked = levels.iter().rposition(|level| level.linked);
-    let root = levels.iter().rposition(|level| level.detached);
-    let first = linked.map_or(0, |linked| linked + 1).max(root.unwrap_or(0));
-    let made = (first..=index).filter_map(|index| make_node(stack, index));
-    made.collect()
+    let levels = stack[..=index].iter().rev();
+    let unlinked = levels.take_while(|level| !level.linked && !level.detached);
+    let unlinked = unlinked.count();
+    let mut nodes = ToLink::default();
+    // One more: either the root of a task, or linked already.
+    for index in (index + 1).saturating_sub(unlinked + 1)..=index {
+        let Some(pair) = make_node(stack, index) else {
+            continue;
+        };
+        if nodes.first.is_none() {
+            nodes.first = Some(pair);
+        } else {
+            nodes.others.push(pair);
+        }
+    }
+    nodes
 }
 
 /// Gives a level its node. Returns the node and the one that it goes below, if it is to be linked.

@@ -60,6 +60,8 @@ pub(crate) struct Hub {
     any_marked: AtomicBool,
     /// Whether a child was cut short by a cancellation from further out.
     any_cut: AtomicBool,
+    /// Whether there was ever a borrowing child.
+    any_local: AtomicBool,
     /// Mirrors `State::closed`, for those who only want to know.
     closed: AtomicBool,
     /// What waits for something, or was cancelled through its handle.
@@ -327,6 +329,7 @@ impl Hub {
             place: OnceLock::new(),
             any_marked: AtomicBool::new(false),
             any_cut: AtomicBool::new(false),
+            any_local: AtomicBool::new(false),
             closed: AtomicBool::new(false),
             sleepers: Mutex::default(),
             state: Mutex::new(State {
@@ -491,6 +494,8 @@ impl Hub {
 
     /// Chooses the slot for a borrowing child.
     pub(super) fn take_slot(self: &Arc<Self>) -> usize {
+        // Relaxed: whoever runs the child takes the lock, after its slot was put among the woken.
+        self.any_local.store(true, Ordering::Relaxed);
         self.change(|state| {
             let slot = state.free_slots.pop().unwrap_or_else(|| {
                 state.slots += 1;
@@ -708,6 +713,9 @@ impl Hub {
 
     /// Why the group was cancelled, unless it was only because a member failed.
     pub(super) fn cancelled_by(&self) -> Option<Cause> {
+        if !self.node.is_cancelled() {
+            return None;
+        }
         match self.node.cause() {
             Some(Cause::Failure) => None,
             Some(cause) => Some(cause),
@@ -734,6 +742,11 @@ impl Hub {
         if let Some(finalizer) = finalizer {
             self.state.lock().finalizers.push((task, finalizer));
         }
+    }
+
+    /// Whether there was ever a borrowing child.
+    pub(super) fn any_local(&self) -> bool {
+        self.any_local.load(Ordering::Relaxed)
     }
 
     /// How many borrowing children are ready.

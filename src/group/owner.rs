@@ -174,7 +174,9 @@ where
         self.as_mut().poll_body();
         self.as_mut().poll_finalizer();
         if self.as_mut().is_settled() {
-            self.as_mut().project().locals.run_ready(usize::MAX);
+            if self.hub.any_local() {
+                self.as_mut().project().locals.run_ready(usize::MAX);
+            }
             if let Some(budget) = budget {
                 child::run_ready(&self.hub, budget);
             }
