@@ -20,6 +20,7 @@ use self::outcomes::{Outcomes, Reported};
 use crate::{
     clock,
     error::{Error, ErrorGroup, Failure},
+    frame,
     group::{Group, GroupBuilder, Policy, Task, TaskGroup},
     lock::Mutex,
 };
@@ -295,6 +296,7 @@ where
             group: self.group.run(usher),
             outcomes,
             policy,
+            is_left: false,
         }
     }
 }
@@ -513,6 +515,17 @@ where
     group: Group<'env, E, Ushered<'env, T, E, P, Fut>>,
     outcomes: Arc<Outcomes<T, E>>,
     policy: Slot<P>,
+    /// Whether a scope further out is to drop this.
+    is_left: bool,
+}
+
+/// Waits for the scope that was cancelled to drop a group that has nothing to say.
+fn wait_to_be_dropped<T>(cx: &Context<'_>) -> Poll<T> {
+    if !frame::due() {
+        // Its deadline was moved meanwhile. It is looked for again.
+        cx.waker().wake_by_ref();
+    }
+    Poll::Pending
 }
 
 impl<T, E, P, Fut> Future for Joined<'_, T, E, P, Fut>
@@ -525,8 +538,17 @@ where
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
+        if *this.is_left {
+            return wait_to_be_dropped(cx);
+        }
         let origin = this.group.origin();
         let ended = ready!(this.group.poll(cx));
+        let nothing_failed = ended.as_ref().err().is_none_or(ErrorGroup::is_empty);
+        if nothing_failed && this.outcomes.is_cut() && frame::due() {
+            // Children were cut by a scope further out, so the work has not been done.
+            *this.is_left = true;
+            return wait_to_be_dropped(cx);
+        }
         let ended_by = match &ended {
             _ if this.outcomes.is_stopped() => EndedBy::Policy,
             Ok(()) => EndedBy::Children,

@@ -32,6 +32,8 @@ struct State<T, E> {
     ended: usize,
     /// Whether the policy has had enough.
     stopped: bool,
+    /// Whether any child was cancelled before that.
+    cut: bool,
     /// Wakes the one who tells the policy.
     waker: Option<Waker>,
 }
@@ -44,6 +46,7 @@ impl<T, E> Default for Outcomes<T, E> {
                 spawned: 0,
                 ended: 0,
                 stopped: false,
+                cut: false,
                 waker: None,
             }),
         }
@@ -83,6 +86,11 @@ impl<T, E> Outcomes<T, E> {
         self.state.lock().stopped
     }
 
+    /// Whether a child was cancelled, and not because the policy has had enough.
+    pub(super) fn is_cut(&self) -> bool {
+        self.state.lock().cut
+    }
+
     fn enter(&self) -> usize {
         let mut state = self.state.lock();
         state.spawned += 1;
@@ -93,6 +101,7 @@ impl<T, E> Outcomes<T, E> {
         let waker = {
             let mut state = self.state.lock();
             state.ended += 1;
+            state.cut |= matches!(end, ChildEnd::Cancelled) && !state.stopped;
             state.ends.push_back((index, end));
             state.waker.take()
         };
