@@ -296,7 +296,7 @@ where
             group: self.group.run(usher),
             outcomes,
             policy,
-            is_left: false,
+            ended: None,
         }
     }
 }
@@ -515,17 +515,8 @@ where
     group: Group<'env, E, Ushered<'env, T, E, P, Fut>>,
     outcomes: Arc<Outcomes<T, E>>,
     policy: Slot<P>,
-    /// Whether a scope further out is to drop this.
-    is_left: bool,
-}
-
-/// Waits for the scope that was cancelled to drop a group that has nothing to say.
-fn wait_to_be_dropped<T>(cx: &Context<'_>) -> Poll<T> {
-    if !frame::due() {
-        // Its deadline was moved meanwhile. It is looked for again.
-        cx.waker().wake_by_ref();
-    }
-    Poll::Pending
+    /// How the group ended, while a scope further out is to drop this.
+    ended: Option<Result<(), ErrorGroup<E>>>,
 }
 
 impl<T, E, P, Fut> Future for Joined<'_, T, E, P, Fut>
@@ -538,16 +529,20 @@ where
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
-        if *this.is_left {
-            return wait_to_be_dropped(cx);
-        }
         let origin = this.group.origin();
-        let ended = ready!(this.group.poll(cx));
+        let ended = match this.ended.take() {
+            Some(ended) => ended,
+            None => ready!(this.group.poll(cx)),
+        };
         let nothing_failed = ended.as_ref().err().is_none_or(ErrorGroup::is_empty);
         if nothing_failed && this.outcomes.is_cut() && frame::due() {
-            // Children were cut by a scope further out, so the work has not been done.
-            *this.is_left = true;
-            return wait_to_be_dropped(cx);
+            // Children were cut by a scope further out, so the work has not been done. That scope
+            // drops this, unless its deadline is moved meanwhile.
+            *this.ended = Some(ended);
+            if !frame::due() {
+                cx.waker().wake_by_ref();
+            }
+            return Poll::Pending;
         }
         let ended_by = match &ended {
             _ if this.outcomes.is_stopped() => EndedBy::Policy,
