@@ -309,6 +309,11 @@ pub use crate::{
 #[doc = include_str!("../docs/tutorial.md")]
 pub mod tutorial {}
 
+/// Testing concurrent code: virtual time, chosen schedules, cancellation at every wait.
+#[cfg(all(any(doc, doctest), feature = "testing"))]
+#[doc = include_str!("../docs/testing.md")]
+pub mod tutorial_on_testing {}
+
 /// Why the crate is made the way it is, and what was rejected.
 #[cfg(any(doc, doctest))]
 #[doc = include_str!("../docs/design.md")]

@@ -193,7 +193,6 @@ mod cache {
         let report = report_of(|| {
             testing::explore(1_000, || a_reader_and_a_writer(false));
         });
-        println_if_asked(&report);
         assert!(report.contains("the update is lost"), "{report}");
         assert!(report.contains("HEADCOUNT_SEED="), "{report}");
         assert!(report.contains("departs 1 times"), "{report}");
@@ -220,14 +219,6 @@ mod cache {
         let explored = testing::exhaust(usize::MAX, || a_reader_and_a_writer(true));
         assert!(explored.is_complete());
         testing::explore(1_000, || a_reader_and_a_writer(true));
-    }
-
-    /// For those who want to see the report: `HEADCOUNT_SHOW=1 cargo test … -- --nocapture`.
-    fn println_if_asked(report: &str) {
-        use std::io::Write;
-        if std::env::var_os("HEADCOUNT_SHOW").is_some() {
-            let _written = writeln!(std::io::stdout(), "{report}");
-        }
     }
 }
 

@@ -1,7 +1,7 @@
 //! What happened in a test run, and who is alive.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, HashSet},
     fmt,
     fmt::Write,
     panic::Location,
@@ -37,6 +37,8 @@ pub(super) struct Story {
     cleanups: isize,
     tracked: isize,
     panics: usize,
+    /// Those who have panicked, by id.
+    panicked: HashSet<u64>,
 }
 
 /// A group that was opened.
@@ -143,6 +145,13 @@ impl Story {
     }
 
     pub(super) fn step(&mut self, task: &TaskInfo, event: Event, at: Duration) {
+        // What has panicked is dropped afterwards, which is not a second end.
+        if event == Event::Cancelled && self.panicked.contains(&task.id()) {
+            return;
+        }
+        if event == Event::Panicked {
+            self.panicked.insert(task.id());
+        }
         self.panics += usize::from(event == Event::Panicked);
         let marks = self.take_marks(task.id());
         match self.members.get_mut(&task.id()) {
