@@ -21,12 +21,17 @@ const LOOK: u32 = 32;
 /// at at all.
 const UNWATCHED: u32 = 4;
 
+/// The first children after a pause take this long or longer only because nothing of them is in the
+/// processor's caches. So the first looks at the clock need better reasons to call for help than
+/// [`LONG_POLL`]: a microsecond at the second, five at the first.
+const LONG_POLL_AT_FIRST: [Duration; 2] = [Duration::from_micros(5), Duration::from_micros(1)];
+
 /// A poll that takes this long is worth a second thread: running a child elsewhere than where it was
 /// made costs some 100 ns for the memory alone.
 const LONG_POLL: Duration = Duration::from_nanos(500);
 
 /// So much work has to be left for a call for help to pay: waking a thread costs about 5 µs.
-const WORTH_HELP: Duration = Duration::from_micros(10);
+const WORTH_HELP: Duration = Duration::from_micros(20);
 
 /// The time that a runner has for one go.
 pub(super) struct Budget {
@@ -39,6 +44,8 @@ pub(super) struct Budget {
     look: u32,
     /// How many have been run with no look at the clock.
     unwatched: u32,
+    /// How often it has been read.
+    looks: usize,
     spent: bool,
     endless: bool,
 }
@@ -50,6 +57,7 @@ impl Budget {
             run: 0,
             look: 1,
             unwatched: 0,
+            looks: 0,
             spent: false,
             endless: false,
         }
@@ -98,9 +106,11 @@ impl Budget {
     }
 
     fn look_at_clock(&mut self, hub: &Arc<Hub>, ready: usize) {
+        let looks = self.looks;
         if let Some(poll) = self.read_clock() {
             let left = poll.saturating_mul(u32::try_from(ready).unwrap_or(u32::MAX));
-            if poll >= LONG_POLL && left >= WORTH_HELP {
+            let at_first = LONG_POLL_AT_FIRST.get(looks);
+            if poll >= *at_first.unwrap_or(&LONG_POLL) && left >= WORTH_HELP {
                 hub.call_help();
             }
         }
@@ -114,6 +124,7 @@ impl Budget {
         let now = clock::real_time();
         self.look = (self.look * 4).min(LOOK);
         self.times = Some((start, now));
+        self.looks += 1;
         self.spent = now - start >= SLICE;
         Some((now - last) / run)
     }

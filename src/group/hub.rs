@@ -569,20 +569,27 @@ impl Hub {
         next
     }
 
-    /// Counts a borrowing child off that has left its slot, and takes the next one that is ready.
-    pub(super) fn next_local(
-        self: &Arc<Self>,
-        gone: Option<usize>,
-        more: bool,
-    ) -> Option<(usize, u64)> {
-        let runners = self.runners();
-        self.change(|state| {
-            let then = match gone {
-                Some(slot) => state.leave(Some(slot), runners),
-                None => Then::default(),
-            };
-            (if more { state.woken.pop_front() } else { None }, then)
-        })
+    /// Takes the borrowing children that are ready, so many at most.
+    pub(super) fn take_woken(&self, ready: &mut VecDeque<(usize, u64)>, most: usize) {
+        let mut state = self.state.lock();
+        if ready.is_empty() && state.woken.len() <= most {
+            mem::swap(&mut state.woken, ready);
+        } else {
+            let most = most.min(state.woken.len());
+            ready.extend(state.woken.drain(..most));
+        }
+    }
+
+    /// Counts a borrowing child off that has left its slot.
+    pub(super) fn leave_slot(self: &Arc<Self>, slot: usize) {
+        let mut state = self.state.lock();
+        if state.leave_unnoticed() {
+            state.free_slots.push(slot);
+            return;
+        }
+        let then = state.leave(Some(slot), self.runners());
+        drop(state);
+        self.follow_up(then);
     }
 
     /// The number of members that are not gone.
@@ -1047,6 +1054,7 @@ impl Home for Hub {
         }
     }
 
+    #[inline]
     fn is_marked(&self, id: u64) -> bool {
         // Acquire: pairs with the Release in `cancel_task`.
         self.any_marked.load(Ordering::Acquire) && self.sleepers.lock().is_marked(id)

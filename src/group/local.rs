@@ -1,6 +1,7 @@
 //! Children that borrow: they live in the group's future and run on its task.
 
 use std::{
+    collections::VecDeque,
     fmt,
     future::Future,
     mem,
@@ -197,14 +198,18 @@ pub(super) struct Locals<'env> {
     hub: Arc<Hub>,
     entrance: Arc<Entrance<'env>>,
     slots: Vec<Slot<'env>>,
+    /// The children that are being run in this turn.
+    ready: VecDeque<(usize, u64)>,
+    /// A waker that nobody else has.
+    spare: Option<Arc<LocalWaker>>,
 }
 
 /// A place for a borrowing child.
 struct Slot<'env> {
     /// `None` while the slot is free, or the child is being polled.
     child: Option<(TaskInfo, BoxChild<'env>)>,
-    /// Used again for the next child in this slot, unless somebody has kept it.
-    waker: Arc<LocalWaker>,
+    /// There once the child has waited: one that is ready at once needs none of its own.
+    waker: Option<Arc<LocalWaker>>,
 }
 
 impl<'env> Locals<'env> {
@@ -213,20 +218,23 @@ impl<'env> Locals<'env> {
             hub,
             entrance,
             slots: Vec::new(),
+            ready: VecDeque::new(),
+            spare: None,
         }
     }
 
     /// Polls the children that are ready, once each and so many at most; those that become ready
     /// meanwhile are left for the next time.
     pub(super) fn run_ready(&mut self, most: usize) {
-        let mut left = self.hub.locals_ready().min(most);
+        self.hub.take_woken(&mut self.ready, most);
         let mut seat = Seat::new(self.hub.as_home());
-        let mut gone = None;
-        while let Some((slot, id)) = self.hub.next_local(gone.take(), left > 0) {
-            left -= 1;
-            self.take_in();
+        while let Some((slot, id)) = self.ready.pop_front() {
+            let is_in = |place: &Slot<'_>| place.child.is_some();
+            if !self.slots.get(slot).is_some_and(is_in) {
+                self.take_in();
+            }
             if self.run(&mut seat, slot, id) {
-                gone = Some(slot);
+                self.hub.leave_slot(slot);
             }
         }
     }
@@ -237,27 +245,35 @@ impl<'env> Locals<'env> {
         let Some(place) = self.slots.get_mut(slot) else {
             return false;
         };
-        if place.waker.id != id {
+        if place.child.as_ref().is_none_or(|(task, _)| task.id() != id) {
             return false;
         }
         let Some((task, mut child)) = place.child.take() else {
             return false;
         };
-        let waker = Arc::clone(&place.waker);
+        let mut own = match place.waker.take() {
+            Some(waker) => waker,
+            None => LocalWaker::make(self.spare.take(), &self.hub, slot, id),
+        };
         // Release is not needed: whoever sets the flag next takes a lock after it.
-        waker.woken.store(false, Ordering::SeqCst);
-        let waker = Waker::from(waker);
+        own.woken.store(false, Ordering::SeqCst);
+        let waker = Waker::from(Arc::clone(&own));
         let mut gone = false;
         let mut cx = Context::from_waker(&waker);
         let finished = seat.run(task.clone(), || {
             gone = !matches!(catch(|| child.as_mut().poll(&mut cx)), Ok(Poll::Pending));
         });
+        drop(waker);
         if gone || finished {
             drop(child);
+            if Arc::get_mut(&mut own).is_some() {
+                self.spare = Some(own);
+            }
             return true;
         }
         if let Some(place) = self.slots.get_mut(slot) {
             place.child = Some((task, child));
+            place.waker = Some(own);
         }
         false
     }
@@ -266,15 +282,15 @@ impl<'env> Locals<'env> {
     fn take_in(&mut self) {
         let newcomers = mem::take(&mut self.entrance.lock().newcomers);
         for Newcomer { slot, task, child } in newcomers {
-            while self.slots.len() <= slot {
-                let waker = LocalWaker::new(&self.hub, self.slots.len(), 0);
-                self.slots.push(Slot { child: None, waker });
+            if self.slots.len() <= slot {
+                let free = || Slot {
+                    child: None,
+                    waker: None,
+                };
+                self.slots.resize_with(slot + 1, free);
             }
             let place = &mut self.slots[slot];
-            match Arc::get_mut(&mut place.waker) {
-                Some(waker) => (waker.id, *waker.woken.get_mut()) = (task.id(), false),
-                None => place.waker = LocalWaker::new(&self.hub, slot, task.id()),
-            }
+            place.waker = None;
             place.child = Some((task, child));
         }
     }
@@ -303,8 +319,7 @@ impl<'env> Locals<'env> {
                     }
                 });
                 self.hub.evict(id);
-                let next = self.hub.next_local(Some(slot), false);
-                debug_assert!(next.is_none(), "nothing was asked for");
+                self.hub.leave_slot(slot);
             }
         }
     }
@@ -314,14 +329,21 @@ impl<'env> Locals<'env> {
 struct LocalWaker {
     hub: Arc<Hub>,
     slot: usize,
-    /// The child; 0 is nobody.
+    /// The child.
     id: u64,
     /// Whether it is among those that are ready already.
     woken: AtomicBool,
 }
 
 impl LocalWaker {
-    fn new(hub: &Arc<Hub>, slot: usize, id: u64) -> Arc<Self> {
+    /// Makes the waker of a child, out of one that nobody else has if there is one.
+    fn make(spare: Option<Arc<Self>>, hub: &Arc<Hub>, slot: usize, id: u64) -> Arc<Self> {
+        if let Some(mut waker) = spare {
+            if let Some(spare) = Arc::get_mut(&mut waker) {
+                (spare.slot, spare.id) = (slot, id);
+                return waker;
+            }
+        }
         Arc::new(Self {
             hub: Arc::clone(hub),
             slot,
