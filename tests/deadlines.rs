@@ -361,9 +361,10 @@ fn a_deadline_round_a_group_is_reported_after_the_join() {
     everywhere(|| async {
         let census = Census::default();
         let log = Log::default();
-        let late = timeout(
-            MOMENT,
-            group(async |g| {
+        let scope = CancelScope::new().timeout(Duration::from_secs(3600));
+        let limit = scope.handle();
+        let late = scope
+            .run(group(async |g| {
                 let _body = census.enter();
                 let (log2, census2) = (log.clone(), census.clone());
                 g.spawn(async move {
@@ -386,10 +387,10 @@ fn a_deadline_round_a_group_is_reported_after_the_join() {
                     pending::<Result<(), _>>().await
                 });
                 until(|| census.entered() == 3).await;
+                limit.set_deadline(Some(headcount::now()));
                 pending::<Result<(), Error>>().await
-            }),
-        )
-        .await;
+            }))
+            .await;
         log.say("timed out");
         assert!(late.is_err());
         assert_eq!((census.entered(), census.alive()), (3, 0));

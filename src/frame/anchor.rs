@@ -41,6 +41,14 @@ impl Drop for Shelter {
     }
 }
 
+/// Drops something.
+///
+/// A destructor cannot be cut. If it waits for something, with a `block_on`, what it waits for must
+/// not wait in turn to be dropped by a cancellation that has struck already.
+pub(crate) fn dropping<T>(drop: impl FnOnce() -> T) -> T {
+    Anchor::new(Role::Destructor).within(None, drop)
+}
+
 impl Anchor {
     /// The anchor of a frame that nobody knows yet.
     pub(crate) fn new(role: Role) -> Self {

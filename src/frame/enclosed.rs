@@ -13,7 +13,7 @@ use pin_project::{pin_project, pinned_drop};
 use crate::{
     error::{Panic, catch, discard},
     frame::{
-        anchor::Anchor,
+        anchor::{Anchor, dropping},
         node::Role,
         stack::{Member, rethrow},
     },
@@ -60,7 +60,8 @@ impl<F> Enclosed<F> {
         if this.body.is_none() {
             return Ok(());
         }
-        this.anchor.within(None, || catch(|| this.body.set(None)))
+        this.anchor
+            .within(None, || catch(|| dropping(|| this.body.set(None))))
     }
 
     /// Takes the future out, where it stands.
@@ -74,7 +75,7 @@ impl<F> Enclosed<F> {
     /// Does the same as [`clear`](Self::clear) for a future that is a member of a group.
     pub(crate) fn clear_member(self: Pin<&mut Self>, member: Member) -> Result<(), Panic> {
         let mut this = self.project();
-        let clear = || catch(|| this.body.set(None));
+        let clear = || catch(|| dropping(|| this.body.set(None)));
         this.anchor.within_member(member, clear).0
     }
 }

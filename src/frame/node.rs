@@ -25,6 +25,8 @@ pub(crate) enum Role {
     Scope,
     /// Holds it off.
     Shield,
+    /// Holds it off, since it has struck already: what is dropped runs to its end.
+    Destructor,
     /// Passes it through to its body, and runs its cleanup when the body is gone.
     Finalizer,
     /// The root of a task: what is busy in a task concerns its group, not the frames above.
@@ -34,6 +36,11 @@ pub(crate) enum Role {
 }
 
 impl Role {
+    /// Whether a cancellation from above ends here.
+    pub(super) fn holds_off(self) -> bool {
+        matches!(self, Self::Shield | Self::Destructor)
+    }
+
     /// Whether protected work below a frame of this role protects the frame above it as well.
     ///
     /// Shields, finalizers and groups are protected themselves as long as they run, so what is
@@ -245,7 +252,7 @@ impl dyn Node {
         let links = self.state().links.lock();
         let below = links.below.iter().map(|(_, node)| node);
         below
-            .filter(|node| node.state().role != Role::Shield)
+            .filter(|node| !node.state().role.holds_off())
             .map(Arc::clone)
             .collect()
     }
@@ -290,7 +297,7 @@ impl dyn Node {
             ((before, removed), cancelled)
         };
         drop(before);
-        if cancelled && self.state().role != Role::Shield {
+        if cancelled && !self.state().role.holds_off() {
             deliver(Arc::clone(self), ENCLOSED);
         }
     }

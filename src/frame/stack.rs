@@ -300,12 +300,14 @@ fn make_node(stack: &mut [Level], index: usize) -> Option<(Arc<dyn Node>, Arc<dy
 ///
 /// A deadline that has passed counts once its scope has noticed; see [`due`].
 pub(crate) fn cancelled() -> bool {
+    is_cancelled_out_to(Role::holds_off)
+}
+
+/// Whether a frame that the running code is under has been cancelled, out to the nearest one of such
+/// a role.
+fn is_cancelled_out_to(is_end: fn(Role) -> bool) -> bool {
     let cancelled = |stack: &mut Vec<Level>| {
-        for level in stack
-            .iter()
-            .rev()
-            .take_while(|level| level.role != Role::Shield)
-        {
+        for level in stack.iter().rev().take_while(|level| !is_end(level.role)) {
             if level
                 .node
                 .as_ref()
@@ -340,7 +342,7 @@ pub(crate) fn deadline() -> Option<Instant> {
         for level in stack
             .iter()
             .rev()
-            .take_while(|level| level.role != Role::Shield)
+            .take_while(|level| !level.role.holds_off())
         {
             match &level.node {
                 Some(node) => include(node.state().deadline()),
@@ -352,7 +354,7 @@ pub(crate) fn deadline() -> Option<Instant> {
                     Some(node) if level.linked => node.state().above(),
                     _ => home.map(|home| Arc::clone(home).node()),
                 };
-                while let Some(node) = next.filter(|node| node.state().role() != Role::Shield) {
+                while let Some(node) = next.filter(|node| !node.state().role().holds_off()) {
                     include(node.state().deadline());
                     next = node.state().above();
                 }
@@ -368,6 +370,12 @@ pub(crate) fn deadline() -> Option<Instant> {
 /// noticed or not, out to the nearest shield.
 pub(crate) fn due() -> bool {
     cancelled() || deadline().is_some_and(|deadline| clock::now() >= deadline)
+}
+
+/// What code is told that asks whether it has been cancelled: as [`due`], but destructors, which
+/// nothing can cut any more, are told the truth.
+pub(crate) fn is_cancelled() -> bool {
+    due() || is_cancelled_out_to(|role| role == Role::Shield)
 }
 
 /// The group of the innermost member, for a group that is being opened there.

@@ -259,7 +259,10 @@ where
                 }
             }
         };
-        let dropped = catch(|| this.body.set(None));
+        let dropped = match ending {
+            Ending::Cut => catch(|| frame::dropping(|| this.body.set(None))),
+            _ => catch(|| this.body.set(None)),
+        };
         if let Ending::Cut = ending {
             // Before its group forgets it.
             frame::current_member(|member| member.home.note_cut(member.task.id()));
@@ -337,7 +340,7 @@ impl<F, E> Child<F, E> {
         if this.body.is_none() {
             return;
         }
-        if let Err(panic) = catch(|| this.body.set(None)) {
+        if let Err(panic) = catch(|| frame::dropping(|| this.body.set(None))) {
             frame::report_panic(panic);
         }
         if let Some(node) = this.node {

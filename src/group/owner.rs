@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     clock::Alarm,
-    error::{Cause, Origin, Panic, RawFailure, TaskInfo, TaskRole, catch, discard},
+    error::{Cause, Origin, Panic, RawFailure, TaskInfo, TaskRole, catch},
     frame::{self, Anchor, Enclosed, Home, Member},
     pool::{self, Inline},
     sim::{self, Event, Sim},
@@ -273,7 +273,13 @@ where
     /// Says how the group ended, or waits to be dropped by the scope that absorbs the cancellation.
     fn judge(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Verdict<R>> {
         let this = self.project();
+        let cancelled = this.hub.cancelled_by();
         let mut failures = this.hub.take_failures();
+        // Echoes are no failures of their own; and in a group that was cancelled, what they echo is
+        // none either.
+        if cancelled.is_some() || failures.iter().any(|failure| !failure.echo) {
+            failures.retain(|failure| !failure.echo);
+        }
         // A value of the body counts only if all that was spawned has been done, too.
         let is_cut = this.value.is_none() || this.hub.was_cut();
         if is_cut && failures.is_empty() && frame::due() {
@@ -288,13 +294,10 @@ where
         let origin = Origin {
             name: this.hub.name.clone(),
             location: this.hub.location,
-            cancelled: this.hub.cancelled_by(),
+            cancelled,
         };
         *this.stage = Stage::Judged;
         this.body.anchor().leave();
-        if failures.iter().any(|failure| !failure.echo) {
-            failures.retain(|failure| !failure.echo);
-        }
         Poll::Ready(Verdict {
             value: this.value.take().and_then(Result::ok),
             failures,
@@ -447,16 +450,9 @@ impl<F: Future> PinnedDrop for Owner<'_, F> {
             // Nobody else has ever seen these children. They are dropped unpolled.
             child::run_ready(&self.hub, &mut Budget::without_end());
         }
-        let mut first = None;
+        // Not rethrown, if it is a panic: that of a task has no business in somebody's destructor.
         for failure in self.hub.hand_up() {
-            match failure.into_panic() {
-                Ok(panic) if first.is_none() => first = Some(panic),
-                Ok(panic) => discard(panic),
-                Err(failure) => failure.unclaimed(),
-            }
-        }
-        if let Some(panic) = first {
-            frame::rethrow(panic);
+            failure.unclaimed();
         }
     }
 }

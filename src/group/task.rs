@@ -268,7 +268,8 @@ impl<T> Future for Task<T> {
         }
         let result = ready!(result);
         if let Err(aborted) = result {
-            if frame::cancelled() {
+            let was_refused = matches!(self.link, Link::Refused(_));
+            if !was_refused && frame::cancelled() {
                 // Whoever is cancelled is not told that others are, too: it waits to be dropped.
                 self.aborted = Some(aborted);
                 return Poll::Pending;

@@ -39,7 +39,7 @@ use crate::{
 /// ```
 #[must_use]
 pub fn is_cancelled() -> bool {
-    frame::due()
+    frame::is_cancelled()
 }
 
 /// Returns the earliest deadline that the running code is under, out to the nearest shield.
