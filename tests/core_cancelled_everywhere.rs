@@ -185,7 +185,7 @@ fn a_task_that_is_cancelled_by_its_handle() {
             let task = g.spawn(async { Ok(work(5).await) });
             checkpoint().await;
             task.cancel();
-            drop(task.await);
+            let _ended = task.await;
             Ok(())
         }))
     });
@@ -211,7 +211,7 @@ fn a_service_that_is_started() {
                 })
                 .await?;
             assert_eq!(name, "a name");
-            drop(task.await);
+            let _ended = task.await;
             Ok(())
         }))
     });
@@ -328,6 +328,56 @@ fn shields_in_tasks_of_a_group() {
     };
     Builder::new().seeds(20).cancel_everywhere_with(program);
     testing::exhaust(2, || program().0);
+}
+
+#[test]
+fn groups_in_shields() {
+    // A shield protects what is opened in it, too: the tasks are not told of the cancellation.
+    let program = || {
+        let steps = Arc::new(AtomicUsize::new(0));
+        let after = Arc::clone(&steps);
+        let main = async move {
+            work(0).await;
+            let both = group(async move |g| {
+                for _ in 0..2 {
+                    let steps = Arc::clone(&steps);
+                    g.spawn(async move {
+                        work(1).await;
+                        steps.fetch_add(1, SeqCst);
+                        Ok(())
+                    });
+                }
+                steps.fetch_add(1, SeqCst);
+                Ok(checkpoint().await)
+            });
+            let inner = timeout(9 * TICK, ends(both));
+            assert!(shield(inner).await.is_ok(), "nothing reaches it");
+        };
+        let check = move |how| {
+            let steps = after.load(SeqCst);
+            let is_whole = steps == 0 || steps == 3;
+            assert!(is_whole || how == Injection::Dropped, "{steps}, {how}");
+        };
+        (main, check)
+    };
+    Builder::new().seeds(20).cancel_everywhere_with(program);
+    testing::exhaust(2, || program().0);
+}
+
+#[test]
+fn the_outermost_scope_absorbs() {
+    through_everything(|| async {
+        let outer = CancelScope::new().timeout(2 * TICK);
+        let both = outer.run(async {
+            let inner = CancelScope::new().timeout(TICK);
+            // The inner one is cancelled first, and held up until the outer one is, too.
+            drop(inner.run(shield(work(3))).await);
+            work(0).await;
+            unreachable!("the scope that was cancelled further out goes first");
+        });
+        assert!(both.await.is_err());
+        work(1).await;
+    });
 }
 
 #[test]
@@ -559,7 +609,7 @@ fn channels() {
                 while let Ok(item) = rx.recv().await {
                     sum += *item;
                 }
-                drop(last.send(sum));
+                last.send(sum)?;
                 Ok(())
             });
             assert_eq!((&mut end).await?, 3);
@@ -594,6 +644,67 @@ fn locks_and_permits() {
         // Whatever has become of the tasks: nobody holds anything any more.
         assert!(lock.try_lock().is_some());
         assert_eq!((permits.available(), limiter.available()), (1, 1));
+    });
+}
+
+#[test]
+fn a_permit_on_its_way_to_a_task_that_is_cancelled_goes_to_the_next() {
+    through_everything(|| {
+        ends(group(async |g| {
+            let permits = Arc::new(Semaphore::new(1));
+            let holds = |ticks: u32| {
+                let permits = Arc::clone(&permits);
+                async move {
+                    let _permit = permits.acquire().await;
+                    Ok(sleep(ticks * TICK).await)
+                }
+            };
+            let first = g.spawn(holds(1));
+            let second = g.spawn(holds(0));
+            let third = g.spawn(holds(0));
+            // The moment in which the first gives it back.
+            sleep(TICK).await;
+            second.cancel();
+            let _ended = (first.await, second.await);
+            // Waits for ever if nobody has got it.
+            third.await?;
+            assert_eq!(permits.available(), 1);
+            Ok(())
+        }))
+    });
+}
+
+#[test]
+fn a_notification_on_its_way_to_a_task_that_is_cancelled_goes_to_the_next() {
+    through_everything(|| {
+        ends(group(async |g| {
+            let (lock, changed) = (Arc::new(Mutex::new(0)), Arc::new(Condition::new()));
+            let waits = || {
+                let (lock, changed) = (Arc::clone(&lock), Arc::clone(&changed));
+                async move {
+                    let mut news = lock.lock().await;
+                    while *news == 0 {
+                        news = changed.wait(news).await;
+                    }
+                    *news -= 1;
+                    Ok(())
+                }
+            };
+            let (one, other) = (g.spawn(waits()), g.spawn(waits()));
+            sleep(TICK).await;
+            *lock.lock().await += 1;
+            changed.notify_one();
+            checkpoint().await;
+            if !one.is_finished() && !other.is_finished() {
+                one.cancel();
+                let _ended = one.await;
+                // Waits for ever if the notification went with the one that was cancelled.
+                other.await?;
+            } else {
+                g.cancel();
+            }
+            Ok(())
+        }))
     });
 }
 
@@ -695,6 +806,60 @@ fn a_group_dropped_by_the_combinator_of_another_crate() {
             futures_lite::future::or(ends(inner), work(1)).await;
             Ok(())
         }))
+    });
+}
+
+#[test]
+fn a_cancelled_group_waits_for_what_is_dropped_in_it() {
+    through_everything(|| async {
+        let cleaned_up = Arc::new(AtomicUsize::new(0));
+        let begun = Arc::new(AtomicUsize::new(0));
+        let counts = (Arc::clone(&begun), Arc::clone(&cleaned_up));
+        let cancelled = group(async move |g| {
+            let inner = group(async move |g| {
+                g.spawn(async move {
+                    begun.fetch_add(1, SeqCst);
+                    let cleanup = async move {
+                        work(1).await;
+                        cleaned_up.fetch_add(1, SeqCst);
+                    };
+                    Ok(finally(work(9), cleanup).await)
+                });
+                Ok(work(9).await)
+            });
+            sleep(TICK).await;
+            let inner = ends(inner);
+            // Cancels this group, and with it the race, which drops the inner group.
+            futures_lite::future::or(inner, async {
+                sleep(TICK).await;
+                g.cancel();
+                work(9).await;
+            })
+            .await;
+            Ok(())
+        });
+        ends(cancelled).await;
+        let (begun, cleaned_up) = (counts.0.load(SeqCst), counts.1.load(SeqCst));
+        assert_eq!(begun, cleaned_up, "the group has returned too early");
+    });
+}
+
+#[test]
+fn a_value_that_is_there_beats_a_cancellation_that_comes_later() {
+    testing::explore(50, || async {
+        let scope = CancelScope::new();
+        let handle = scope.handle();
+        let value = scope.run(async move {
+            let both = group(async |g| {
+                let task = g.spawn(async { Ok(work(1).await) });
+                task.await?;
+                handle.cancel();
+                Ok(7)
+            });
+            both.await
+        });
+        let value = value.await.ok().and_then(Result::ok);
+        assert_eq!(value, Some(7));
     });
 }
 

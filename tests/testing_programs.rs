@@ -304,3 +304,48 @@ mod transfer {
             });
     }
 }
+
+mod deadlock {
+    use super::*;
+    use headcount::{CancelScope, TaskGroup, channel};
+
+    #[test]
+    fn the_crawler_that_nobody_listens_to_is_found_and_its_tree_can_be_read() {
+        let line = line!();
+        let report = report_of(|| {
+            testing::run(async {
+                let (to_worker, jobs) = channel::bounded::<u32>(1);
+                let (to_owner, results) = channel::bounded::<u32>(1);
+                TaskGroup::builder()
+                    .name("crawler")
+                    .run(async |g| {
+                        g.spawn_named("worker", async move {
+                            while let Ok(job) = jobs.recv().await {
+                                shield(to_owner.send(job * 2)).await?;
+                            }
+                            Ok(())
+                        });
+                        let sending = async {
+                            for job in 0..9 {
+                                to_worker.send(job).await?;
+                            }
+                            Ok(())
+                        };
+                        CancelScope::new().name("sending").run(sending).await?
+                    })
+                    .await
+                    .expect("nothing fails");
+                drop(results);
+            });
+        });
+        let (main, crawler, worker) = (line + 2, line + 7, line + 8);
+        let expected = format!(
+            "nothing is ready and no timer is set: these wait for ever, unless another thread \
+             wakes them (see `testing::real`)
+  main (tests/testing_programs.rs:{main})
+    group \"crawler\" (tests/testing_programs.rs:{crawler}), in a scope \"sending\"
+      task 1 \"worker\" (tests/testing_programs.rs:{worker}) waits, in a shield"
+        );
+        assert_eq!(report, expected);
+    }
+}
