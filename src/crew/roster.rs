@@ -93,16 +93,17 @@ impl Bell {
 
     /// Has the hand polled.
     pub(super) fn ring(&self) {
-        if !self.rung.swap(true, Ordering::SeqCst) {
+        // AcqRel: pairs with the swap in `answer`.
+        if !self.rung.swap(true, Ordering::AcqRel) {
             self.roster.ring(self.index);
         }
     }
 
     /// The hand is about to be polled.
     pub(super) fn answer(&self) {
-        // No more is needed of the order: who rings next takes the lock afterwards, and so does who
-        // takes that ring in.
-        self.rung.store(false, Ordering::SeqCst);
+        // A swap, for what it acquires: somebody who found the bell rung has taken no lock, and the
+        // poll that comes now has to see what they did before.
+        self.rung.swap(false, Ordering::AcqRel);
     }
 }
 

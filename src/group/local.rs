@@ -255,8 +255,9 @@ impl<'env> Locals<'env> {
             Some(waker) => waker,
             None => LocalWaker::make(self.spare.take(), &self.hub, slot, id),
         };
-        // Release is not needed: whoever sets the flag next takes a lock after it.
-        own.woken.store(false, Ordering::SeqCst);
+        // A swap, for what it acquires: somebody who found the flag set has woken the child without
+        // taking any lock, and this poll has to see what they did before.
+        own.woken.swap(false, Ordering::AcqRel);
         let waker = Waker::from(Arc::clone(&own));
         let mut gone = false;
         let mut cx = Context::from_waker(&waker);
@@ -359,7 +360,8 @@ impl Wake for LocalWaker {
     }
 
     fn wake_by_ref(self: &Arc<Self>) {
-        if !self.woken.swap(true, Ordering::SeqCst) {
+        // AcqRel: pairs with the swap before each poll.
+        if !self.woken.swap(true, Ordering::AcqRel) {
             self.hub.wake_local(self.slot, self.id);
         }
     }
