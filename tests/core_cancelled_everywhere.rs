@@ -364,6 +364,34 @@ fn groups_in_shields() {
     testing::exhaust(2, || program().0);
 }
 
+/// A shield that was begun and is not polled any more holds up the scope that it was begun in, until
+/// somebody drops it, whoever that is.
+#[test]
+fn a_shield_that_is_dropped_by_another_task_lets_go_of_its_scope() {
+    // Not to be cancelled from outside: who is to drop the shield would be gone, and everybody else
+    // wait for it.
+    testing::explore(50, || {
+        group(async |g| {
+            let taken = Arc::new(StdMutex::new(None));
+            let kept = Arc::clone(&taken);
+            g.spawn(async move {
+                let waits = timeout(TICK, async move {
+                    let mut begun = Box::pin(shield(work(9)));
+                    futures_lite::future::poll_once(begun.as_mut()).await;
+                    kept.lock().expect("no panic").replace(begun);
+                    work(99).await;
+                });
+                assert!(waits.await.is_err());
+                Ok(())
+            });
+            sleep(2 * TICK).await;
+            let begun = taken.lock().expect("no panic").take();
+            drop(begun);
+            Ok(())
+        })
+    });
+}
+
 #[test]
 fn the_outermost_scope_absorbs() {
     through_everything(|| async {
