@@ -17,6 +17,9 @@
 //! failure. So is what is left at the end: a task that is alive, a timer that is set, a [`Tracked`]
 //! value that was not dropped, a finalizer that was not run.
 //!
+//! The chapter [on testing](crate::tutorial_on_testing) goes through it with three programs that have
+//! bugs.
+//!
 //! # Examples
 //!
 //! A retry that backs off for seven seconds, tested in none:

@@ -72,13 +72,15 @@ impl Builder {
     }
 
     /// Has [`cancel_everywhere`](Self::cancel_everywhere) go through so many schedules, drawn from
-    /// the seed and those after it, instead of only first come, first served.
+    /// the seed and those after it, instead of only first come, first served. If `HEADCOUNT_SEED` is
+    /// set, that seed is the only one.
     pub fn seeds(mut self, seeds: u64) -> Self {
         self.seeds = Some(seeds);
         self
     }
 
-    /// Sets how long one run may take, in real time. One minute unless told otherwise.
+    /// Sets how long one run may take, in real time. One minute unless told otherwise; a limit too long
+    /// for an [`Instant`](std::time::Instant) to hold is none.
     ///
     /// The limit is looked at between steps. A single poll that does not return ends the process a
     /// while after it.
