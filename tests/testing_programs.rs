@@ -175,7 +175,10 @@ mod cache {
         group(async |g| {
             let (reader, writer) = (Arc::clone(&cache), Arc::clone(&cache));
             g.spawn_named("reader", async move { Ok(reader.get().await) });
-            g.spawn_named("writer", async move { Ok(writer.set(7).await) });
+            g.spawn_named("writer", async move {
+                writer.set(7).await;
+                Ok(())
+            });
             Ok(())
         })
         .await
@@ -295,7 +298,10 @@ mod transfer {
                 let bank = Bank::new();
                 let after = bank.clone();
                 let transfer = group(async move |g| {
-                    let task = g.spawn(async move { Ok(shield(bank.transfer(30)).await) });
+                    let task = g.spawn(async move {
+                        shield(bank.transfer(30)).await;
+                        Ok(())
+                    });
                     Ok(task.await?)
                 });
                 (transfer, move |_how: Injection| {

@@ -449,3 +449,20 @@ impl fmt::Display for Finding {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_a_very_long_run_the_last_steps_are_kept() {
+        let mut story = Story::new(true);
+        for second in 0..=MOST_STEPS as u64 {
+            story.clock(Duration::from_secs(second));
+        }
+        let steps = story.steps();
+        assert_eq!(steps.len(), MOST_STEPS / 2 + 1);
+        assert_eq!(steps.first().map(Step::number), Some(MOST_STEPS / 2 + 1));
+        assert_eq!(steps.last().map(Step::number), Some(MOST_STEPS + 1));
+    }
+}
