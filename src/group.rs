@@ -21,7 +21,7 @@ pub use self::{
     start::{Ready, Start, StartTask},
     task::Task,
 };
-use self::{child::Ticket, limit::Queued, local::Entrance};
+use self::{child::Ticket, local::Entrance};
 pub(crate) use self::{hub::Hub, owner::Owner};
 use crate::{
     error::{Cause, Error, TaskInfo, TaskRole, discard},
@@ -351,7 +351,7 @@ impl<'env, E: Send + 'static> TaskGroup<'env, E> {
                 return Task::refused(ticket);
             }
         };
-        hub.enter(Queued::Local(slot, task.id()));
+        hub.enter_local(slot, task.id());
         let ticket = Ticket {
             hub: Arc::clone(hub),
             task,

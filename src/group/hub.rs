@@ -487,6 +487,21 @@ impl Hub {
         });
     }
 
+    /// Takes an admitted borrowing child over.
+    pub(super) fn enter_local(&self, slot: usize, id: u64) {
+        let owner = {
+            let mut state = self.state.lock();
+            match state.limit.enter(Queued::Local(slot, id)) {
+                Some(_) => {
+                    state.woken.push_back((slot, id));
+                    state.waker.take()
+                }
+                None => None,
+            }
+        };
+        frame::wake(owner);
+    }
+
     /// Counts a child off that was admitted and did not enter.
     pub(super) fn turn_away(self: &Arc<Self>) {
         self.change(|state| ((), state.count_off()));
@@ -540,10 +555,12 @@ impl Hub {
 
     /// A borrowing child was woken.
     pub(super) fn wake_local(self: &Arc<Self>, slot: usize, id: u64) {
-        self.change(|state| {
+        let owner = {
+            let mut state = self.state.lock();
             state.woken.push_back((slot, id));
-            ((), state.wake_owner())
-        });
+            state.waker.take()
+        };
+        frame::wake(owner);
     }
 
     /// Counts a child off that has left, and takes the next one from the queue if there is time.
