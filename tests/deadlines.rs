@@ -387,7 +387,7 @@ fn a_deadline_round_a_group_is_reported_after_the_join() {
                     pending::<Result<(), _>>().await
                 });
                 until(|| census.entered() == 3).await;
-                limit.set_deadline(Some(headcount::now()));
+                limit.set_deadline(Some(now()));
                 pending::<Result<(), Error>>().await
             }))
             .await;

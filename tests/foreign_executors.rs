@@ -157,7 +157,7 @@ fn what_foreign_combinators_drop_is_gone_before_the_group_around_it() {
                 let inner = straggling(&inner_census, &inner_log);
                 let a_moment = sleep(MOMENT);
                 match way {
-                    0 => drop(or(async { drop(inner.await) }, a_moment).await),
+                    0 => or(async { drop(inner.await) }, a_moment).await,
                     1 => {
                         let mut inner = inner.fuse();
                         select! {
@@ -172,7 +172,7 @@ fn what_foreign_combinators_drop_is_gone_before_the_group_around_it() {
                         let next = async { drop(set.next().await) };
                         or(next, a_moment).await;
                     }
-                    _ => drop(or(async { drop(join_all([inner]).await) }, a_moment).await),
+                    _ => or(async { drop(join_all([inner]).await) }, a_moment).await,
                 }
                 // What borrows is gone when the drop has returned.
                 assert!(inner_census.alive() <= 1);

@@ -1,5 +1,6 @@
 //! Test runs: the same seed is the same run, time is virtual, and a hang is a failure.
 #![cfg(feature = "testing")]
+#![expect(clippy::mem_forget, reason = "a run has to notice what was forgotten")]
 
 mod common;
 
@@ -439,7 +440,10 @@ fn exhausting_a_small_program_says_whether_it_was_complete() {
     let program = || async {
         group(async |g| {
             for _ in 0..3 {
-                g.spawn(async { Ok(checkpoint().await) });
+                g.spawn(async {
+                    checkpoint().await;
+                    Ok(())
+                });
             }
             Ok(())
         })
@@ -465,7 +469,10 @@ fn a_program_that_is_not_deterministic_is_refused() {
             let odd = calls.fetch_add(1, Ordering::SeqCst) % 2;
             group(async |g| {
                 for _ in 0..=odd {
-                    g.spawn(async { Ok(checkpoint().await) });
+                    g.spawn(async {
+                        checkpoint().await;
+                        Ok(())
+                    });
                 }
                 Ok(())
             })
