@@ -1,0 +1,143 @@
+//! The group's places: in the tree of frames, among the groups, and as the waker of its body.
+
+use std::{
+    sync::{Arc, atomic::Ordering},
+    task::{Wake, Waker},
+};
+
+use super::{Hub, Owner};
+use crate::{
+    error::{Cause, RawFailure},
+    frame::{self, Bed, Home, Node, NodeState, Notice, Refused},
+    group::policy::Policy,
+};
+
+impl Node for Hub {
+    fn state(&self) -> &NodeState {
+        &self.node
+    }
+
+    fn stir(self: Arc<Self>) {
+        let runners = self.runners();
+        let cancelled = self.node.is_cancelled();
+        self.change(|state| {
+            state.stirred = true;
+            let mut then = state.wake_owner();
+            if cancelled {
+                for child in state.limit.flush() {
+                    then = then.and(state.start(child, runners));
+                }
+            }
+            ((), then)
+        });
+        let wakers = if cancelled {
+            self.sleepers.lock().rouse()
+        } else {
+            // A deadline was moved.
+            self.sleepers.lock().wakers()
+        };
+        frame::wake(wakers);
+    }
+
+    fn left_behind(self: Arc<Self>) {
+        self.cancel(Cause::Dropped);
+        self.let_go();
+        self.lose_locals();
+        for failure in self.hand_up() {
+            failure.unclaimed();
+        }
+    }
+}
+
+impl Home for Hub {
+    fn take_in(self: Arc<Self>, failure: RawFailure) -> Option<Refused> {
+        {
+            let mut state = self.state.lock();
+            if state.closed || state.owner == Owner::Gone || !failure.fits(self.error_type) {
+                let above = state.above.as_ref().map(|(home, _)| Arc::clone(home));
+                return Some((failure, above));
+            }
+            state.failures.push(failure.fitted(self.error_type));
+        }
+        if self.policy == Policy::FailFast {
+            self.cancel(Cause::Failure);
+        }
+        None
+    }
+
+    fn adopt(&self) -> bool {
+        let mut state = self.state.lock();
+        let open = !state.closed;
+        state.live += usize::from(open);
+        open
+    }
+
+    fn release(self: Arc<Self>) -> Option<Arc<dyn Home>> {
+        let mut then = self.state.lock().count_off();
+        let next = then.release.take();
+        self.follow_up(then);
+        next
+    }
+
+    fn home_above(&self) -> Option<Arc<dyn Home>> {
+        let state = self.state.lock();
+        state.above.as_ref().map(|(home, _)| Arc::clone(home))
+    }
+
+    fn opened_by(&self) -> Option<u64> {
+        self.state.lock().above.as_ref().map(|(_, id)| *id)
+    }
+
+    fn depth(&self) -> usize {
+        self.place.get().map_or(0, |place| place.depth)
+    }
+
+    fn sleep(&self, id: u64, waker: Waker) -> Bed {
+        self.sleepers.lock().lie_down(id, waker)
+    }
+
+    fn forget(&self, id: u64, bed: Option<Bed>) -> Option<Waker> {
+        if bed.is_none() && !self.any_marked.load(Ordering::Acquire) {
+            return None;
+        }
+        self.sleepers.lock().forget(id, bed)
+    }
+
+    fn notice(&self, id: u64) -> Notice {
+        Notice {
+            marked: self.is_marked(id),
+            cancelled: self.node.is_cancelled(),
+        }
+    }
+
+    fn note_cut(&self, id: u64) {
+        if self.node.is_enclosed() && !self.is_marked(id) {
+            // Release: pairs with the Acquire in `was_cut`.
+            self.any_cut.store(true, Ordering::Release);
+        }
+    }
+
+    #[inline]
+    fn is_marked(&self, id: u64) -> bool {
+        // Acquire: pairs with the Release in `cancel_task`.
+        self.any_marked.load(Ordering::Acquire) && self.sleepers.lock().is_marked(id)
+    }
+
+    fn node(self: Arc<Self>) -> Arc<dyn Node> {
+        self
+    }
+}
+
+/// Wakes the body of the group, or the finalizer that is being run.
+///
+/// The body is polled with this waker instead of that of the owner's task, so that the owner knows
+/// whom a wake-up is for, and needs none while it is at it.
+impl Wake for Hub {
+    fn wake(self: Arc<Self>) {
+        self.wake_body();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        self.wake_body();
+    }
+}

@@ -1,0 +1,226 @@
+//! What of a group changes, and what follows from a change.
+
+use std::{collections::VecDeque, sync::Arc, task::Waker};
+
+use crate::{
+    error::{RawFailure, TaskInfo},
+    frame::Home,
+    group::{
+        child::Runnable,
+        hub::BoxFuture,
+        limit::{Limit, Queued},
+    },
+};
+
+/// What of a group changes.
+pub(super) struct State {
+    /// The parallel children that are ready, in the order in which they became so.
+    pub(super) queue: VecDeque<Runnable>,
+    /// The borrowing children that are ready, by slot and id. A slot is used again, and a waker may
+    /// be woken after its child is gone.
+    pub(super) woken: VecDeque<(usize, u64)>,
+    /// Slots of borrowing children that have ended, to be used again.
+    pub(super) free_slots: Vec<usize>,
+    /// The number of slots there have ever been.
+    pub(super) slots: usize,
+    /// Set when the owner was left behind: its borrowing children are with it, wherever that is, and
+    /// are not counted any more.
+    pub(super) locals_lost: bool,
+    /// The body, or the finalizer that is being run, is ready.
+    pub(super) body_woken: bool,
+    /// Something has happened that the owner is to look at.
+    pub(super) stirred: bool,
+    pub(super) owner: Owner,
+    /// Wakes the owner's task; there while the owner is waiting.
+    pub(super) waker: Option<Waker>,
+    /// Helpers that are running, or about to.
+    pub(super) helpers: usize,
+    /// How many children have been taken from the queue, to see whether anybody does.
+    pub(super) taken: usize,
+    /// `taken` as the monitor last saw it.
+    pub(super) taken_before: usize,
+    /// Members that are not gone: children, and what was adopted.
+    pub(super) live: usize,
+    /// Set when the group has returned: nothing can be spawned any more.
+    pub(super) closed: bool,
+    pub(super) limit: Limit,
+    pub(super) failures: Vec<RawFailure>,
+    /// Deferred finalizers, in the order in which they were deferred.
+    pub(super) finalizers: Vec<(TaskInfo, BoxFuture)>,
+    /// The group further out, and the member of it that opened this one.
+    pub(super) above: Option<(Arc<dyn Home>, u64)>,
+}
+
+/// What the owner of the group is doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Owner {
+    /// It is not being polled.
+    Waiting,
+    /// It is being polled, and leaves the queue to helpers.
+    Polling,
+    /// It is being polled, and runs the queue.
+    Driving,
+    /// It was dropped or forgotten. The group has been handed up, and helpers see to the rest.
+    Gone,
+}
+
+/// Who runs the children of a group that are ready, besides its owner.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Runners {
+    /// Nobody yet. A group whose owner is being polled for the first time may not have found its
+    /// place, and what is not in the tree of frames must not be polled.
+    Owner,
+    /// Helpers on the threads of a pool: one, and more when it takes long.
+    Threads,
+    /// A test run, which is told of each child that is ready, and decides.
+    Stage,
+}
+
+/// Who has to be called to run what is ready, once the lock is released.
+#[derive(Clone, Copy, Default)]
+#[must_use = "somebody may have to be called"]
+pub(super) struct Call {
+    /// So many helpers are to be started; they have been counted.
+    pub(super) helpers: usize,
+    /// Somebody may be too busy to run what is ready: it has to be looked after.
+    pub(super) rouse: bool,
+}
+
+impl From<Call> for Then {
+    fn from(call: Call) -> Self {
+        Self {
+            call,
+            ..Self::default()
+        }
+    }
+}
+
+/// What has to be done after a change, once the lock is released.
+#[derive(Default)]
+#[must_use = "somebody may have to be woken"]
+pub(super) struct Then {
+    /// The owner's waker.
+    pub(super) wake: Option<Waker>,
+    pub(super) call: Call,
+    /// The group, which had lost its owner, has ended.
+    pub(super) closed: bool,
+    /// The group that it was adopted by.
+    pub(super) release: Option<Arc<dyn Home>>,
+}
+
+impl Then {
+    /// Does both.
+    pub(super) fn and(self, other: Self) -> Self {
+        Self {
+            wake: self.wake.or(other.wake),
+            call: Call {
+                helpers: self.call.helpers + other.call.helpers,
+                rouse: self.call.rouse || other.call.rouse,
+            },
+            closed: self.closed || other.closed,
+            release: self.release.or(other.release),
+        }
+    }
+}
+
+impl State {
+    /// Counts a parallel child off, if nobody is waiting for that.
+    pub(super) fn leave_unnoticed(&mut self) -> bool {
+        let is_unnoticed = self.live > 1 && self.limit.leave_unnoticed();
+        self.live -= usize::from(is_unnoticed);
+        is_unnoticed
+    }
+
+    /// Takes a child's place back, and its slot if it borrowed.
+    pub(super) fn leave(&mut self, slot: Option<usize>, runners: Runners) -> Then {
+        self.free_slots.extend(slot);
+        let next = self.limit.leave();
+        let started = next.map(|child| self.start(child, runners));
+        let started = started.unwrap_or_default();
+        if slot.is_some() && self.locals_lost {
+            return started;
+        }
+        self.count_off().and(started)
+    }
+
+    /// Puts a child that is ready where it will be run.
+    pub(super) fn start(&mut self, child: Queued, runners: Runners) -> Then {
+        match child {
+            Queued::Local(slot, id) => {
+                self.woken.push_back((slot, id));
+                self.wake_owner()
+            }
+            Queued::Parallel(runnable) => self.push(runnable, runners).into(),
+        }
+    }
+
+    /// Puts a parallel child that is ready into the queue.
+    pub(super) fn push(&mut self, runnable: Runnable, runners: Runners) -> Call {
+        self.queue.push_back(runnable);
+        self.hand_to_runners(runners)
+    }
+
+    /// Has somebody run the queue.
+    ///
+    /// Does nothing while there are none: the owner will run the queue.
+    pub(super) fn hand_to_runners(&mut self, runners: Runners) -> Call {
+        let someone_is_there = self.owner == Owner::Driving || self.helpers > 0;
+        let helpers = match runners {
+            Runners::Owner => 0,
+            Runners::Threads => usize::from(!someone_is_there),
+            Runners::Stage => self.queue.len().saturating_sub(self.helpers),
+        };
+        self.helpers += helpers;
+        Call {
+            helpers,
+            // Once is enough: while the queue is not empty the monitor stays awake.
+            rouse: runners == Runners::Threads && someone_is_there && self.queue.len() == 1,
+        }
+    }
+
+    /// Has the owner look.
+    pub(super) fn wake_owner(&mut self) -> Then {
+        Then {
+            wake: self.waker.take(),
+            ..Then::default()
+        }
+    }
+
+    /// Counts a member off that is gone.
+    pub(super) fn count_off(&mut self) -> Then {
+        self.live -= 1;
+        if self.live > 0 {
+            return Then::default();
+        }
+        self.stirred = true;
+        match self.owner {
+            Owner::Gone => self.wind_up(),
+            _ => self.wake_owner(),
+        }
+    }
+
+    /// Ends a group without an owner, whose members are all gone.
+    pub(super) fn wind_up(&mut self) -> Then {
+        if self.closed || self.live > 0 {
+            return Then::default();
+        }
+        if self.finalizers.is_empty() {
+            self.closed = true;
+            let above = self.above.take();
+            return Then {
+                closed: true,
+                release: above.map(|(home, _)| home),
+                ..Then::default()
+            };
+        }
+        let helpers = usize::from(self.helpers == 0);
+        self.helpers += helpers;
+        Then {
+            call: Call {
+                helpers,
+                rouse: false,
+            },
+            ..Then::default()
+        }
+    }
+}
