@@ -18,7 +18,7 @@ pub trait Contenders: Sealed {
     /// on.
     type Winner;
 
-    #[doc(hidden)]
+    /// What the futures are kept in while they run. Of no use outside of this crate.
     type Hands: Hands<Output = Self::Winner>;
 
     #[doc(hidden)]
@@ -36,7 +36,7 @@ pub trait Gatherable: Contenders {
     /// Their error type.
     type Error;
 
-    #[doc(hidden)]
+    /// What the values are kept in until all are there. Of no use outside of this crate.
     type Parts: Default;
 
     #[doc(hidden)]
@@ -54,7 +54,7 @@ pub trait Tied<C>: Contenders {
     /// What the function makes of it.
     type Output;
 
-    #[doc(hidden)]
+    /// What the outputs are kept in until they are combined. Of no use outside of this crate.
     type Seats: Default;
 
     #[doc(hidden)]
