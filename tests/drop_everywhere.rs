@@ -15,7 +15,7 @@ use headcount::{
     group, interval, now, run, shield, sleep, sleep_until, timeout, timeout_at,
 };
 
-use crate::common::{Census, Log, everywhere, on_threads, watched};
+use crate::common::{Census, Log, everywhere_at_length, on_threads, watched};
 
 mod common;
 
@@ -509,7 +509,7 @@ fn dropped_in_a_run() {
 /// Cancelled after every poll: whatever was entered is cleaned up, once, and all is gone.
 #[test]
 fn cancelled_after_every_poll() {
-    everywhere(|| async {
+    everywhere_at_length(|| async {
         for (name, scenario) in SCENARIOS {
             for polls in 0..POLLS {
                 let what = format!("{name}, cancelled after {polls} polls");
@@ -536,7 +536,7 @@ fn cancelled_after_every_poll() {
 /// The same by a deadline that is moved to the past.
 #[test]
 fn past_its_deadline_after_every_poll() {
-    everywhere(|| async {
+    everywhere_at_length(|| async {
         for (name, scenario) in SCENARIOS {
             for polls in 0..POLLS {
                 let what = format!("{name}, past its deadline after {polls} polls");
@@ -563,7 +563,7 @@ fn past_its_deadline_after_every_poll() {
 /// Driven to the end, each of them cleans up what it entered; so the tests above test something.
 #[test]
 fn undisturbed() {
-    everywhere(|| async {
+    everywhere_at_length(|| async {
         for (name, scenario) in SCENARIOS {
             let world = World::default();
             scenario(&world).await;
@@ -577,7 +577,7 @@ fn undisturbed() {
 /// for the next wait.
 #[test]
 fn a_wait_for_a_task_is_dropped() {
-    everywhere(|| async {
+    everywhere_at_length(|| async {
         for polls in 0..POLLS {
             for local in [true, false] {
                 let outcome = group(async |g| {
@@ -609,7 +609,7 @@ fn a_wait_for_a_task_is_dropped() {
 /// A handle is dropped after every poll: the task is run to its end all the same.
 #[test]
 fn a_handle_is_dropped() {
-    everywhere(|| async {
+    everywhere_at_length(|| async {
         for polls in 0..POLLS {
             let log = Log::default();
             let outcome = group(async |g| {
@@ -634,7 +634,7 @@ fn a_handle_is_dropped() {
 /// The wait for a tick is dropped after every poll: the tick is waited for again, and none is lost.
 #[test]
 fn a_wait_for_a_tick_is_dropped() {
-    everywhere(|| async {
+    everywhere_at_length(|| async {
         let period = Duration::from_micros(500);
         for polls in 0..POLLS {
             let start = now();

@@ -14,7 +14,8 @@ fn every_promise_names_tests_that_exist() {
             .next()
             .unwrap_or_default();
         let number: Option<u32> = case.parse().ok();
-        let mut numbered = number.is_none();
+        // Some cannot be broken, or are held by what must not compile: they name no test.
+        let mut numbered = number.is_none() || !row.contains("::");
         let cells = row.split('`').skip(1).step_by(2);
         for (file, test) in cells.filter_map(|cell| cell.split_once("::")) {
             let Ok(source) = fs::read_to_string(root.join(format!("tests/{file}.rs"))) else {

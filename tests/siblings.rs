@@ -187,8 +187,14 @@ fn cancelling_a_group_reaches_protected_borrowing_tasks() {
     everywhere(|| async {
         let log = Log::default();
         let stopped = group(async |g| {
-            g.spawn_local(finally(for_ever(), async { log.say("cleaned up") }));
-            let_others_run().await;
+            let begun = Gate::default();
+            let started = begun.clone();
+            let busy = async move {
+                started.open();
+                for_ever().await
+            };
+            g.spawn_local(finally(busy, async { log.say("cleaned up") }));
+            begun.wait().await;
             g.cancel();
             for_ever().await
         });

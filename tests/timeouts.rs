@@ -224,17 +224,21 @@ fn an_enclosing_deadline_is_not_the_inner_one() {
 #[test]
 fn a_failure_in_the_cleanup_outranks_the_timeout() {
     everywhere(|| async {
-        let outcome = timeout(
-            Duration::ZERO,
-            group(async |g| {
+        let scope = CancelScope::new();
+        let limit = scope.handle();
+        let outcome = scope
+            .run(group(async |g| {
                 g.spawn_local(async {
-                    shield(async { yield_now().await }).await;
+                    let goodbye = async {
+                        limit.set_deadline(Some(now()));
+                        sleep(Duration::from_millis(1)).await;
+                    };
+                    shield(goodbye).await;
                     Err::<(), _>("cannot say goodbye".into())
                 });
                 pending::<Result<(), Error>>().await
-            }),
-        )
-        .await;
+            }))
+            .await;
         let failed = outcome.expect("the failure comes out").unwrap_err();
         assert_eq!(failed.len(), 1);
         assert_eq!(

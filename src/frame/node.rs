@@ -209,6 +209,17 @@ impl NodeState {
         self.role
     }
 
+    /// Marks the frame as cancelled, if it is still below the one that the cancellation comes from.
+    /// True if it was not cancelled before.
+    fn mark(&self, flag: u8, from: Option<&Arc<dyn Node>>) -> bool {
+        // Under the lock: whoever moves the node holds it, too, and looks at the flag afterwards.
+        let links = self.links.lock();
+        let above = links.above.as_ref().map(|(above, _)| above);
+        let is_here = from.is_none_or(|from| above.is_some_and(|above| same(above, from)));
+        // AcqRel: pairs with the loads of the flag; the cause was written before.
+        is_here && self.flags.fetch_or(flag, Ordering::AcqRel) == 0
+    }
+
     /// Leaves a waker for [`Node::stir`].
     pub(crate) fn set_waker(&self, waker: &Waker) {
         let unchanged = {
@@ -230,7 +241,7 @@ impl dyn Node {
             let mut links = self.state().links.lock();
             links.cause.get_or_insert(cause);
         }
-        deliver(Arc::clone(self), CANCELLED);
+        deliver(Arc::clone(self), CANCELLED, None);
     }
 
     /// Moves the deadline, and has everything that may have gone by the old one look again.
@@ -298,7 +309,7 @@ impl dyn Node {
         };
         drop(before);
         if cancelled && !self.state().role.holds_off() {
-            deliver(Arc::clone(self), ENCLOSED);
+            deliver(Arc::clone(self), ENCLOSED, to.map(Arc::clone));
         }
     }
 
@@ -404,15 +415,15 @@ pub(super) fn same(one: &Arc<dyn Node>, other: &Arc<dyn Node>) -> bool {
 /// Marks a node and everything below it as cancelled, and has the frames look.
 ///
 /// One pass without recursion, whatever the depth. A node that was cancelled before is not entered
-/// again: what is below it has been told, and what came later was told when it was linked. No lock
-/// is held while a frame is stirred.
-fn deliver(node: Arc<dyn Node>, flag: u8) {
-    let mut nodes = vec![(node, flag)];
-    while let Some((node, flag)) = nodes.pop() {
-        // AcqRel: pairs with the loads of the flag; the cause was written before.
-        let before = node.state().flags.fetch_or(flag, Ordering::AcqRel);
-        if before == 0 {
-            nodes.extend(node.reaches().into_iter().map(|below| (below, ENCLOSED)));
+/// again: what is below it has been told, and what came later was told when it was linked. A node
+/// that has been moved away meanwhile is not reached any more. No lock is held while a frame is
+/// stirred.
+fn deliver(node: Arc<dyn Node>, flag: u8, from: Option<Arc<dyn Node>>) {
+    let mut nodes = vec![(node, flag, from)];
+    while let Some((node, flag, from)) = nodes.pop() {
+        if node.state().mark(flag, from.as_ref()) {
+            let below = node.reaches().into_iter();
+            nodes.extend(below.map(|below| (below, ENCLOSED, Some(Arc::clone(&node)))));
             node.stir();
         }
     }

@@ -38,7 +38,18 @@ where
 {
     on_threads(&scenario);
     #[cfg(feature = "testing")]
-    under_seeds(&scenario);
+    under_seeds(1, &scenario);
+}
+
+/// Runs a scenario that takes long in every way, and under a twentieth of the schedules.
+pub fn everywhere_at_length<F, S>(scenario: F)
+where
+    F: Fn() -> S,
+    S: Future<Output = ()>,
+{
+    on_threads(&scenario);
+    #[cfg(feature = "testing")]
+    under_seeds(20, &scenario);
 }
 
 /// Runs a scenario in every way in which threads are real: one that a test run cannot have under
@@ -68,9 +79,9 @@ where
     });
 }
 
-/// Runs a scenario under many seeded schedules, in virtual time.
+/// Runs a scenario under many seeded schedules, in virtual time: such a part of all.
 #[cfg(feature = "testing")]
-pub fn under_seeds<F, S>(scenario: F)
+fn under_seeds<F, S>(part: u64, scenario: F)
 where
     F: Fn() -> S,
     S: Future<Output = ()>,
@@ -82,7 +93,7 @@ where
     });
     headcount::testing::Builder::new()
         .dropped_cleanups_are_fine()
-        .explore_here(seeds, scenario);
+        .explore_here(seeds.div_ceil(part), scenario);
 }
 
 /// Ends the process if something hangs: a hang is a failure, and says which test it was.
