@@ -49,24 +49,19 @@ fn this_run(what: &str) -> Arc<Sim> {
 ///
 /// ```
 /// use headcount::{group, sleep, testing};
-/// use std::{cell::Cell, time::Duration};
+/// use std::{sync::atomic::{AtomicU32, Ordering::SeqCst}, time::Duration};
 ///
 /// testing::run(async {
-///     let beats = Cell::new(0);
-///     let beats = &beats;
-///     # let beats = std::sync::Mutex::new(0);
-///     # let beats = &beats;
+///     let beats = AtomicU32::new(0);
 ///     group(async |g| {
 ///         g.spawn_local(async {
-///             loop {
+///             while beats.fetch_add(1, SeqCst) < 100 {
 ///                 sleep(Duration::from_secs(10)).await;
-///                 *beats.lock().unwrap() += 1;
 ///             }
-///             # #[allow(unreachable_code)]
 ///             Ok(())
 ///         });
 ///         testing::advance(Duration::from_secs(35)).await;
-///         assert_eq!(*beats.lock().unwrap(), 3);
+///         assert_eq!(beats.load(SeqCst), 4); // At 0, 10, 20 and 30 seconds.
 ///         g.cancel();
 ///         Ok(())
 ///     })
