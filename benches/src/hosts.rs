@@ -75,6 +75,14 @@ pub static STATIC_EXECUTOR: StaticExecutor = StaticExecutor::new();
 pub static HEADCOUNT: LazyLock<Host<LocalJob>> =
     LazyLock::new(|| Host::start(|orders| headcount::run(orders.serve_here())));
 
+/// The same with one worker.
+pub static HEADCOUNT_ONE: LazyLock<Host<LocalJob>> = LazyLock::new(|| {
+    Host::start(|orders| {
+        let runtime = headcount::Runtime::builder().threads(1);
+        runtime.run(orders.serve_here());
+    })
+});
+
 /// The executor with two threads, one of which runs `main` as well.
 pub static RAW: LazyLock<Host<LocalJob>> = LazyLock::new(|| {
     Host::start(|orders| {

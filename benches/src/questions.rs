@@ -1,11 +1,10 @@
 //! The questions, one file each.
-//!
-//! W7, channels, is still to come.
 
 use crate::question::Question;
 
 mod borrowing;
 mod cancelling;
+mod channels;
 mod computing;
 mod failing;
 mod first;
@@ -29,6 +28,8 @@ pub fn all() -> Vec<Question> {
         tree::question(),
         failing::question(),
         results::question(),
+        channels::ping_pong(),
+        channels::fan_in(),
         timing::ready(),
         timing::yielding(),
         sleeping::wall(),
