@@ -58,6 +58,14 @@ impl Default for Builder {
 
 impl Builder {
     /// Returns the defaults: seed 0, a limit of one minute, no patience.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use headcount::testing::Builder;
+    ///
+    /// Builder::new().run(async {});
+    /// ```
     pub fn new() -> Self {
         Self::default()
     }
@@ -66,6 +74,14 @@ impl Builder {
     ///
     /// The environment variable `HEADCOUNT_SEED` goes before it, so that a failure can be replayed
     /// without a change to the test.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use headcount::testing::Builder;
+    ///
+    /// Builder::new().seed(42).run(async {});
+    /// ```
     pub fn seed(mut self, seed: u64) -> Self {
         self.seed = seed;
         self
@@ -74,6 +90,15 @@ impl Builder {
     /// Has [`cancel_everywhere`](Self::cancel_everywhere) go through so many schedules, drawn from
     /// the seed and those after it, instead of only first come, first served. If `HEADCOUNT_SEED` is
     /// set, that seed is the only one.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use headcount::{sleep, testing::Builder};
+    /// use std::time::Duration;
+    ///
+    /// Builder::new().seeds(10).cancel_everywhere(|| sleep(Duration::from_secs(1)));
+    /// ```
     pub fn seeds(mut self, seeds: u64) -> Self {
         self.seeds = Some(seeds);
         self
@@ -84,6 +109,24 @@ impl Builder {
     ///
     /// The limit is looked at between steps. A single poll that does not return ends the process a
     /// while after it.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use headcount::{checkpoint, testing::Builder};
+    /// use std::{panic::catch_unwind, time::Duration};
+    ///
+    /// let busy = async {
+    ///     loop {
+    ///         checkpoint().await;
+    ///     }
+    /// };
+    /// let limit = Duration::from_millis(10);
+    /// let given_up = catch_unwind(std::panic::AssertUnwindSafe(|| {
+    ///     Builder::new().limit(limit).run::<std::pin::Pin<Box<dyn Future<Output = ()>>>>(Box::pin(busy));
+    /// }));
+    /// assert!(given_up.is_err());
+    /// ```
     pub fn limit(mut self, limit: Duration) -> Self {
         self.limit = limit;
         self
@@ -94,12 +137,40 @@ impl Builder {
     ///
     /// For programs that wait for sockets or threads in places that cannot be wrapped in
     /// [`real`](super::real). Their runs depend on real time, and are not the same each time.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use headcount::testing::Builder;
+    /// use std::time::Duration;
+    ///
+    /// // A timer of another crate: the run cannot know of it.
+    /// let foreign = async_io::Timer::after(Duration::from_millis(5));
+    /// Builder::new().patience(Duration::from_secs(10)).run(foreign);
+    /// ```
     pub fn patience(mut self, patience: Duration) -> Self {
         self.patience = patience;
         self
     }
 
     /// Sets how many runs [`exhaust`](Self::exhaust) makes at most. 100,000 unless told otherwise.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use headcount::{group, testing::Builder};
+    ///
+    /// let explored = Builder::new().most_runs(3).exhaust(usize::MAX, || {
+    ///     group(async |g| {
+    ///         for _ in 0..5 {
+    ///             g.spawn(async { Ok(()) });
+    ///         }
+    ///         Ok(())
+    ///     })
+    /// });
+    /// assert_eq!(explored.runs(), 3);
+    /// assert!(!explored.is_complete());
+    /// ```
     pub fn most_runs(mut self, runs: u64) -> Self {
         self.most_runs = runs;
         self
@@ -107,6 +178,24 @@ impl Builder {
 
     /// Has [`cancel_everywhere`](Self::cancel_everywhere) take no notice of tasks that panic: for
     /// programs in which they are meant to.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use headcount::{checkpoint, group, testing::Builder};
+    ///
+    /// Builder::new().panics_are_fine().cancel_everywhere(|| async {
+    ///     let failed = group(async |g| {
+    ///         g.spawn(async {
+    ///             checkpoint().await;
+    ///             assert!(false, "on purpose");
+    ///             Ok(())
+    ///         });
+    ///         Ok(())
+    ///     });
+    ///     assert!(failed.await.is_err());
+    /// });
+    /// ```
     pub fn panics_are_fine(mut self) -> Self {
         self.panics_are_fine = true;
         self
@@ -114,6 +203,19 @@ impl Builder {
 
     /// Takes no notice of a `finally` or `bracket` that is dropped before its cleanup was run: for
     /// programs in which another crate's combinator, or the program itself, is meant to do that.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use futures_lite::future::or;
+    /// use headcount::{finally, sleep, testing::Builder};
+    /// use std::time::Duration;
+    ///
+    /// Builder::new().dropped_cleanups_are_fine().run(async {
+    ///     let work = finally(sleep(Duration::MAX), async {});
+    ///     or(work, sleep(Duration::from_secs(1))).await; // Drops the work, and its cleanup.
+    /// });
+    /// ```
     pub fn dropped_cleanups_are_fine(mut self) -> Self {
         self.dropped_cleanups_are_fine = true;
         self
@@ -171,6 +273,14 @@ impl Builder {
     /// # Panics
     ///
     /// As [`testing::explore`](super::explore()).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use headcount::testing::Builder;
+    ///
+    /// assert_eq!(Builder::new().seed(1_000).explore(20, || async {}).runs(), 20);
+    /// ```
     #[track_caller]
     pub fn explore<F, S>(self, runs: u64, main: F) -> Explored
     where
@@ -220,6 +330,14 @@ impl Builder {
     /// # Panics
     ///
     /// As [`testing::exhaust`](super::exhaust()).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use headcount::testing::Builder;
+    ///
+    /// assert!(Builder::new().exhaust(2, || async {}).is_complete());
+    /// ```
     #[track_caller]
     pub fn exhaust<F, S>(self, preemptions: usize, main: F) -> Explored
     where
@@ -237,6 +355,15 @@ impl Builder {
     /// # Panics
     ///
     /// As [`testing::cancel_everywhere`](super::cancel_everywhere()).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use headcount::{sleep, testing::Builder};
+    /// use std::time::Duration;
+    ///
+    /// Builder::new().cancel_everywhere(|| sleep(Duration::from_secs(1)));
+    /// ```
     #[track_caller]
     pub fn cancel_everywhere<F, S>(self, main: F) -> Explored
     where
@@ -252,6 +379,18 @@ impl Builder {
     /// # Panics
     ///
     /// As [`testing::cancel_everywhere`](super::cancel_everywhere()).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use headcount::{sleep, testing::{Builder, Injection}};
+    /// use std::time::Duration;
+    ///
+    /// Builder::new().cancel_everywhere_with(|| {
+    ///     let main = sleep(Duration::from_secs(1));
+    ///     (main, |how: Injection| println!("{how}"))
+    /// });
+    /// ```
     #[track_caller]
     pub fn cancel_everywhere_with<F, S, C>(self, main: F) -> Explored
     where

@@ -27,6 +27,14 @@ use crate::{
 };
 
 /// The ways in which a program is cancelled.
+///
+/// # Examples
+///
+/// ```
+/// use headcount::testing::Injection;
+///
+/// assert_eq!(Injection::DeadlinePassed.to_string(), "its deadline passes");
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Injection {

@@ -26,6 +26,16 @@ use crate::{
 };
 
 /// What the main future of a test may return: nothing, or a result, of which an error is a failure.
+///
+/// # Examples
+///
+/// ```
+/// use headcount::testing::Outcome;
+///
+/// assert_eq!(().failure(), None);
+/// assert_eq!(Ok::<_, &str>(1).failure(), None);
+/// assert_eq!(Err::<(), _>("no route").failure().as_deref(), Some("\"no route\""));
+/// ```
 pub trait Outcome {
     /// Says what failed, if anything did.
     fn failure(&self) -> Option<String>;
@@ -62,6 +72,14 @@ pub struct Explored {
 
 impl Explored {
     /// Returns how many runs were made.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use headcount::testing;
+    ///
+    /// assert_eq!(testing::explore(10, || async {}).runs(), 10);
+    /// ```
     #[must_use]
     pub fn runs(&self) -> u64 {
         self.runs
@@ -71,6 +89,14 @@ impl Explored {
     ///
     /// After [`exhaust`] it is false if schedules with more preemptions exist, or if the limit on the
     /// number of runs was reached. After [`explore`] it is true only for a program without any choice.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use headcount::testing;
+    ///
+    /// assert!(testing::exhaust(0, || async {}).is_complete());
+    /// ```
     #[must_use]
     pub fn is_complete(&self) -> bool {
         self.is_complete

@@ -90,12 +90,30 @@ impl Recording {
     }
 
     /// Returns how many steps there were.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use headcount::testing::Builder;
+    ///
+    /// let (_, steps) = Builder::new().record(async {});
+    /// assert_eq!(steps.len(), 1);
+    /// ```
     #[must_use]
     pub fn len(&self) -> usize {
         self.steps.len()
     }
 
     /// Returns whether there was none.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use headcount::testing::Builder;
+    ///
+    /// let (_, steps) = Builder::new().record(async {});
+    /// assert!(!steps.is_empty());
+    /// ```
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.steps.is_empty()

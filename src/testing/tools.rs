@@ -147,12 +147,30 @@ pub struct DropCount {
 
 impl DropCount {
     /// Makes a count that is at zero. Its clones are the same one.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use headcount::testing::DropCount;
+    ///
+    /// assert_eq!(DropCount::new().made(), 0);
+    /// ```
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
     /// Counts a value, until it is dropped.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use headcount::testing::DropCount;
+    ///
+    /// let count = DropCount::new();
+    /// let name = count.track(String::from("Ada"));
+    /// assert_eq!(name.len(), 3);
+    /// ```
     pub fn track<T>(&self, value: T) -> Tracked<T> {
         self.made.fetch_add(1, Ordering::SeqCst);
         let entry = Entry::new(Some(Arc::clone(&self.alive)));
@@ -163,12 +181,32 @@ impl DropCount {
     }
 
     /// Returns how many values were counted.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use headcount::testing::DropCount;
+    ///
+    /// let count = DropCount::new();
+    /// drop(count.track(1));
+    /// assert_eq!(count.made(), 1);
+    /// ```
     #[must_use]
     pub fn made(&self) -> usize {
         self.made.load(Ordering::SeqCst)
     }
 
     /// Returns how many of them have not been dropped.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use headcount::testing::DropCount;
+    ///
+    /// let count = DropCount::new();
+    /// let _kept = count.track(1);
+    /// assert_eq!(count.alive(), 1);
+    /// ```
     #[must_use]
     pub fn alive(&self) -> usize {
         self.alive.load(Ordering::SeqCst)
@@ -221,6 +259,14 @@ pub struct Turn(Sequence);
 
 impl Sequence {
     /// Makes a sequence that is at step 0. Its clones are the same one.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use headcount::testing::{Sequence, assert_ready};
+    ///
+    /// let _first = assert_ready(Sequence::new().turn(0));
+    /// ```
     #[must_use]
     pub fn new() -> Self {
         Self::default()
@@ -231,6 +277,17 @@ impl Sequence {
     /// # Cancel safety
     ///
     /// A step that is dropped while it waits has not been made, and those after it wait on.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use headcount::testing::{Sequence, assert_ready, assert_waits};
+    ///
+    /// let sequence = Sequence::new();
+    /// assert_waits(sequence.turn(1));
+    /// drop(assert_ready(sequence.turn(0)));
+    /// drop(assert_ready(sequence.turn(1)));
+    /// ```
     pub async fn turn(&self, number: usize) -> Turn {
         poll_fn(|cx| {
             let waker = cx.waker().clone();
@@ -350,18 +407,44 @@ struct Wakes(AtomicUsize);
 
 impl WakeCount {
     /// Makes a count that is at zero.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use headcount::testing::WakeCount;
+    ///
+    /// assert_eq!(WakeCount::new().get(), 0);
+    /// ```
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
     /// Returns the waker.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use headcount::testing::WakeCount;
+    ///
+    /// let count = WakeCount::new();
+    /// count.waker().wake();
+    /// assert_eq!(count.get(), 1);
+    /// ```
     #[must_use]
     pub fn waker(&self) -> Waker {
         Waker::from(Arc::clone(&self.0))
     }
 
     /// Returns how often it has been woken.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use headcount::testing::WakeCount;
+    ///
+    /// assert_eq!(WakeCount::new().get(), 0);
+    /// ```
     #[must_use]
     pub fn get(&self) -> usize {
         self.0.0.load(Ordering::SeqCst)
