@@ -143,6 +143,16 @@ fn what_was_sent_before_the_end_can_be_received() {
 }
 
 #[test]
+fn the_end_wakes_receivers_that_wait() {
+    let (tx, mut one) = channel::broadcast::<u8>(1);
+    let mut other = one.clone();
+    let (first, second) = (Waiting::begun(one.recv()), Waiting::begun(other.recv()));
+    drop(tx);
+    assert_eq!(first.ready(), Err(BroadcastRecvError::Closed));
+    assert_eq!(second.ready(), Err(BroadcastRecvError::Closed));
+}
+
+#[test]
 fn a_sender_dropped_by_a_panic_breaks_the_channel() {
     let (tx, mut rx) = channel::broadcast(4);
     let panicked = catch_unwind(AssertUnwindSafe(|| {

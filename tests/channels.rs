@@ -367,6 +367,18 @@ fn closing_fails_sends_that_wait() {
 }
 
 #[test]
+fn the_end_wakes_whoever_waits_for_an_item() {
+    let (tx, mut rx) = channel::bounded::<u8>(1);
+    let other = rx.clone();
+    let stream = Waiting::begun(rx.next());
+    let (first, second) = (Waiting::begun(other.recv()), Waiting::begun(other.recv()));
+    drop(tx);
+    assert_eq!(stream.ready(), None);
+    assert_eq!(first.ready(), Err(RecvError::Closed));
+    assert_eq!(second.ready(), Err(RecvError::Closed));
+}
+
+#[test]
 fn receivers_wait_for_permits_that_are_out() {
     let (tx, rx) = channel::bounded(2);
     let (one, other) = (tx.try_reserve().unwrap(), tx.try_reserve().unwrap());
@@ -739,6 +751,16 @@ fn a_stream_that_is_not_polled_any_more_keeps_nothing_from_others() {
     drop(waits);
     assert_eq!(stream.wakes(), 1);
     assert_eq!(stream.poll(), Poll::Ready(Some(2)));
+}
+
+#[test]
+fn all_streams_are_told_of_an_item_since_some_may_not_be_polled_any_more() {
+    let (tx, mut rx) = channel::bounded(1);
+    let mut other = rx.clone();
+    let _left_alone = Waiting::begun(rx.next());
+    let waits = Waiting::begun(other.next());
+    tx.try_send(1).unwrap();
+    assert_eq!(waits.ready(), Some(1));
 }
 
 #[test]

@@ -78,6 +78,14 @@ fn without_a_receiver_the_value_comes_back() {
 }
 
 #[test]
+fn closing_wakes_a_sender_that_waits_for_it() {
+    let (tx, mut rx) = channel::oneshot::<u8>();
+    let waits = Waiting::begun(tx.closed());
+    rx.close();
+    waits.ready();
+}
+
+#[test]
 fn closing_keeps_what_was_sent() {
     let (tx, mut rx) = channel::oneshot();
     tx.send(7).unwrap();

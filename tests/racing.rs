@@ -419,6 +419,38 @@ fn an_early_failure_starts_the_next_at_once() {
     });
 }
 
+/// In virtual time only: the clock of a machine under load does not say what it was that started
+/// the next.
+#[cfg(feature = "testing")]
+#[test]
+fn after_an_early_failure_the_delay_begins_again() {
+    common::under_seeds(|| async {
+        let delay = Duration::from_millis(10);
+        let starts = RefCell::new(Vec::new());
+        let answer = staggered(
+            delay,
+            (0..3).map(|n| {
+                starts.borrow_mut().push(now());
+                async move {
+                    match n {
+                        0 => {
+                            sleep(delay / 2).await;
+                            Err("early")
+                        }
+                        1 => pending().await,
+                        _ => Ok(7),
+                    }
+                }
+            }),
+        )
+        .await;
+        assert_eq!(answer.unwrap(), 7);
+        let starts = starts.into_inner();
+        assert!(starts[1] - starts[0] < delay);
+        assert!(starts[2] - starts[1] >= delay);
+    });
+}
+
 #[test]
 fn the_next_starts_after_the_delay_while_those_before_go_on() {
     everywhere(|| async {

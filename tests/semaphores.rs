@@ -13,9 +13,9 @@ use std::{
 };
 
 use common::{Gate, Log, everywhere, let_others_run, watched};
-use futures_lite::future::block_on;
+use futures_lite::future::{block_on, zip};
 use headcount::{
-    CancelScope, group,
+    CancelScope, group, shield,
     sync::{Limiter, Semaphore},
 };
 use waiting::{Dice, Waiting, dropped_after, now, panic_of, poll_rudely, stress};
@@ -120,6 +120,29 @@ fn a_permit_granted_to_a_cancelled_waiter_goes_to_the_next() {
         .await
         .unwrap();
         assert_eq!(semaphore.available(), 1);
+    });
+}
+
+/// A future that stays alive in a cancelled scope, because of a shield beside it, does not keep what
+/// it was granted.
+#[test]
+fn a_waiter_held_up_by_a_shield_lets_its_permit_go() {
+    everywhere(|| async {
+        let semaphore = Semaphore::new(1);
+        let held = semaphore.acquire().await;
+        let scope = CancelScope::new();
+        let handle = scope.handle();
+        let gate = Gate::default();
+        let waits = scope.run(zip(semaphore.acquire(), shield(gate.wait())));
+        let other = async {
+            let_others_run().await;
+            drop(held);
+            handle.cancel();
+            drop(semaphore.acquire().await);
+            gate.open();
+        };
+        let (waited, ()) = zip(waits, other).await;
+        assert!(waited.is_err());
     });
 }
 

@@ -13,15 +13,16 @@ use std::{
         Arc,
         atomic::{AtomicUsize, Ordering},
     },
+    task::Context,
     time::Duration,
 };
 
-use common::{Census, Gate, Log, everywhere, let_others_run, on_threads, poll_once};
+use common::{Census, CountWakes, Gate, Log, everywhere, let_others_run, on_threads, poll_once};
 use every_poll::drop_after_every_poll;
 use futures_lite::{Stream, StreamExt, stream};
 use headcount::{
-    Aborted, CancelScope, ConcurrentStreamExt, Error, FailureKind, checkpoint, finally, group,
-    interval, now, produce, run, shield, sleep, timeout,
+    Aborted, CancelScope, ConcurrentStreamExt, Error, FailureKind, checkpoint, finally, gather,
+    group, interval, now, produce, run, shield, sleep, timeout,
 };
 
 async fn after<T>(turns: usize, output: T) -> T {
@@ -220,6 +221,42 @@ fn a_timeout_round_the_wait_for_one_item_loses_none() {
             gate.open();
             assert_eq!(mapped.next().await.unwrap().unwrap(), n);
         }
+        assert!(mapped.next().await.is_none());
+    });
+}
+
+#[test]
+fn work_that_was_ready_while_the_wait_was_given_up_goes_on_with_the_next() {
+    everywhere(|| async {
+        let (cleaned, ready, last) = (Gate::default(), Gate::default(), Gate::default());
+        let mapped = stream::iter(0..2).map_unordered(2, async |n| {
+            if n == 0 {
+                shield(cleaned.wait()).await;
+                last.wait().await;
+            } else {
+                ready.wait().await;
+            }
+            Ok::<_, Error>(n)
+        });
+        let mut mapped = pin!(mapped);
+        let scope = CancelScope::new();
+        let handle = scope.handle();
+        let wait = async { Ok::<_, Error>(scope.run(mapped.next()).await) };
+        let give_up = async {
+            let_others_run().await;
+            handle.cancel();
+            let_others_run().await;
+            // The shield keeps the wait from ending. What is not protected is not polled meanwhile.
+            ready.open();
+            let_others_run().await;
+            cleaned.open();
+            Ok(())
+        };
+        let (given_up, ()) = gather((wait, give_up)).await.unwrap();
+        assert!(given_up.is_err());
+        assert_eq!(mapped.next().await.unwrap().unwrap(), 1);
+        last.open();
+        assert_eq!(mapped.next().await.unwrap().unwrap(), 0);
         assert!(mapped.next().await.is_none());
     });
 }
@@ -623,6 +660,34 @@ fn a_send_that_is_given_up_was_not_sent_and_gives_its_place_on() {
         assert_eq!(numbers.next().await.unwrap().unwrap(), 0);
         assert_eq!(numbers.next().await.unwrap().unwrap(), 2);
         assert!(numbers.next().await.is_none());
+    });
+}
+
+#[test]
+fn the_place_of_a_send_that_is_given_up_goes_to_another_task() {
+    // With wakers of its own, which stand for tasks.
+    on_threads(|| async {
+        let escaped = RefCell::new(None);
+        let mut numbers = produce(1, async |tx| {
+            *escaped.borrow_mut() = Some(tx);
+            pending::<Result<(), Error>>().await
+        });
+        assert!(poll_once(pin!(numbers.next())).is_pending());
+        let tx = escaped.take().unwrap();
+        tx.send(0).await.unwrap();
+        let mut given_up = Box::pin(tx.send(1));
+        assert!(poll_once(given_up.as_mut()).is_pending());
+        let (wakes, waker) = CountWakes::new();
+        let mut next = pin!(tx.send(2));
+        let mut cx = Context::from_waker(&waker);
+        assert!(next.as_mut().poll(&mut cx).is_pending());
+
+        assert_eq!(numbers.next().await.unwrap().unwrap(), 0);
+        assert_eq!(wakes.count(), 0);
+        drop(given_up);
+        assert_eq!(wakes.count(), 1);
+        assert!(next.as_mut().poll(&mut cx).is_ready());
+        assert_eq!(numbers.next().await.unwrap().unwrap(), 2);
     });
 }
 

@@ -23,6 +23,8 @@ pub struct Waiting<F> {
     future: Pin<Box<F>>,
     wakes: Arc<CountWakes>,
     waker: Waker,
+    /// How often it had been woken when it last began to wait.
+    woken_before: Option<usize>,
 }
 
 impl<F: Future> Waiting<F> {
@@ -33,6 +35,7 @@ impl<F: Future> Waiting<F> {
             future: Box::pin(future),
             wakes,
             waker,
+            woken_before: None,
         }
     }
 
@@ -45,14 +48,19 @@ impl<F: Future> Waiting<F> {
     }
 
     pub fn poll(&mut self) -> Poll<F::Output> {
+        self.woken_before = Some(self.wakes());
         self.future
             .as_mut()
             .poll(&mut Context::from_waker(&self.waker))
     }
 
-    /// The output, if it is there.
+    /// The output, if it is there. If it had to be waited for, a task would have been woken for it:
+    /// without that, nobody would ever come and ask.
     #[track_caller]
     pub fn ready(mut self) -> F::Output {
+        if let Some(before) = self.woken_before {
+            assert!(self.wakes() > before, "nobody has woken it");
+        }
         match self.poll() {
             Poll::Ready(output) => output,
             Poll::Pending => panic!("it still waits"),
