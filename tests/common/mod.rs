@@ -38,7 +38,7 @@ where
 {
     on_threads(&scenario);
     #[cfg(feature = "testing")]
-    under_seeds(1, &scenario);
+    under_seeds(&scenario);
 }
 
 /// Runs a scenario that takes long in every way, and under a twentieth of the schedules.
@@ -49,7 +49,7 @@ where
 {
     on_threads(&scenario);
     #[cfg(feature = "testing")]
-    under_seeds(20, &scenario);
+    under_part_of_the_seeds(20, &scenario);
 }
 
 /// Runs a scenario in every way in which threads are real: one that a test run cannot have under
@@ -79,9 +79,18 @@ where
     });
 }
 
-/// Runs a scenario under many seeded schedules, in virtual time: such a part of all.
+/// Runs a scenario under many seeded schedules, in virtual time, and nowhere else.
 #[cfg(feature = "testing")]
-fn under_seeds<F, S>(part: u64, scenario: F)
+pub fn under_seeds<F, S>(scenario: F)
+where
+    F: Fn() -> S,
+    S: Future<Output = ()>,
+{
+    under_part_of_the_seeds(1, scenario);
+}
+
+#[cfg(feature = "testing")]
+fn under_part_of_the_seeds<F, S>(part: u64, scenario: F)
 where
     F: Fn() -> S,
     S: Future<Output = ()>,
