@@ -8,9 +8,9 @@ use std::sync::{
     atomic::{AtomicUsize, Ordering},
 };
 
-use common::{everywhere, let_others_run, watched};
-use futures_lite::future::block_on;
-use headcount::{CancelScope, group, sync::Barrier};
+use common::{Gate, everywhere, let_others_run, watched};
+use futures_lite::future::{block_on, zip};
+use headcount::{CancelScope, group, shield, sync::Barrier};
 use waiting::{Waiting, now, panic_of};
 
 #[test]
@@ -103,7 +103,7 @@ fn a_cancelled_task_does_not_arrive() {
 
         let scope = CancelScope::new();
         let handle = scope.handle();
-        let (cut, ()) = futures_lite::future::zip(scope.run(barrier.wait()), async {
+        let (cut, ()) = zip(scope.run(barrier.wait()), async {
             let_others_run().await;
             assert_eq!(barrier.waiting(), 1);
             handle.cancel();
@@ -111,6 +111,26 @@ fn a_cancelled_task_does_not_arrive() {
         .await;
         assert!(cut.is_err());
         assert_eq!(barrier.waiting(), 0);
+    });
+}
+
+#[test]
+fn a_waiter_held_up_by_a_shield_has_not_arrived() {
+    everywhere(|| async {
+        let barrier = Barrier::new(2);
+        let scope = CancelScope::new();
+        let handle = scope.handle();
+        let gate = Gate::default();
+        let waits = scope.run(zip(barrier.wait(), shield(gate.wait())));
+        let other = async {
+            let_others_run().await;
+            assert_eq!(barrier.waiting(), 1);
+            handle.cancel();
+            let_others_run().await;
+            assert_eq!(barrier.waiting(), 0);
+            gate.open();
+        };
+        assert!(zip(waits, other).await.0.is_err());
     });
 }
 

@@ -16,7 +16,10 @@ use std::{
 };
 
 use common::{Census, Counted, Gate, everywhere, let_others_run, watched};
-use futures_lite::{StreamExt, future::block_on};
+use futures_lite::{
+    StreamExt,
+    future::{block_on, zip},
+};
 use headcount::{
     CancelScope, FailureKind,
     channel::{
@@ -216,7 +219,7 @@ fn a_receiver_held_up_by_a_shield_lets_its_item_go() {
         group(async |g| {
             let opened = gate.clone();
             let cut = g.spawn_local(async move {
-                let waits = scope.run(futures_lite::future::zip(rx.recv(), shield(gate.wait())));
+                let waits = scope.run(zip(rx.recv(), shield(gate.wait())));
                 Ok(waits.await.is_err())
             });
             let_others_run().await;
@@ -229,6 +232,36 @@ fn a_receiver_held_up_by_a_shield_lets_its_item_go() {
         })
         .await
         .unwrap();
+    });
+}
+
+#[test]
+fn a_sender_held_up_by_a_shield_lets_its_room_go() {
+    everywhere(|| async {
+        let (tx, rx) = channel::bounded(1);
+        for reserves in [false, true] {
+            tx.try_send(0).unwrap();
+            let scope = CancelScope::new();
+            let handle = scope.handle();
+            let gate = Gate::default();
+            let wait = async {
+                if reserves {
+                    drop(tx.reserve().await);
+                } else {
+                    tx.send(1).await.unwrap();
+                }
+            };
+            let waits = scope.run(zip(wait, shield(gate.wait())));
+            let other = async {
+                let_others_run().await;
+                assert_eq!(rx.try_recv(), Ok(0));
+                handle.cancel();
+                tx.send(2).await.unwrap();
+                gate.open();
+            };
+            assert!(zip(waits, other).await.0.is_err());
+            assert_eq!(rx.try_recv(), Ok(2));
+        }
     });
 }
 

@@ -13,7 +13,7 @@ use std::{
 };
 
 use common::{Gate, everywhere, let_others_run, watched};
-use futures_lite::future::block_on;
+use futures_lite::future::{block_on, zip};
 use headcount::{
     CancelScope, finally, group, shield,
     sync::{Condition, Event, Mutex},
@@ -87,6 +87,28 @@ fn a_notification_of_a_dropped_waiter_goes_to_the_next() {
 }
 
 #[test]
+fn a_waiter_held_up_by_a_shield_lets_its_notification_go() {
+    everywhere(|| async {
+        let (lock, condition) = (Mutex::new(()), Condition::new());
+        let scope = CancelScope::new();
+        let handle = scope.handle();
+        let gate = Gate::default();
+        let wait = async || drop(condition.wait(lock.lock().await).await);
+        let held_up = scope.run(zip(wait(), shield(gate.wait())));
+        let next = async {
+            wait().await;
+            gate.open();
+        };
+        let notifies = async {
+            let_others_run().await;
+            condition.notify_one();
+            handle.cancel();
+        };
+        assert!(zip(held_up, zip(next, notifies)).await.0.is_err());
+    });
+}
+
+#[test]
 fn what_everybody_was_told_is_not_passed_on() {
     let (lock, condition) = (Mutex::new(()), Condition::new());
     let first = Waiting::begun(condition.wait(now(lock.lock())));
@@ -117,7 +139,7 @@ fn a_cancelled_wait_leaves_the_lock_free_for_the_cleanup() {
             }
             handle.cancel();
         };
-        let (cut, ()) = futures_lite::future::zip(waits, cancels).await;
+        let (cut, ()) = zip(waits, cancels).await;
         assert!(cut.is_err());
         assert_eq!(*lock.lock().await, 1);
         assert_eq!(condition.waiting(), 0);

@@ -262,6 +262,38 @@ fn work_that_was_ready_while_the_wait_was_given_up_goes_on_with_the_next() {
 }
 
 #[test]
+fn work_that_was_ready_with_the_last_item_of_a_cancelled_wait_goes_on_with_the_next() {
+    everywhere(|| async {
+        let (protected, ready) = (Gate::default(), Gate::default());
+        let mapped = stream::iter(0..2).map_unordered(2, async |n| {
+            if n == 0 {
+                shield(protected.wait()).await;
+            } else {
+                ready.wait().await;
+            }
+            Ok::<_, Error>(n)
+        });
+        let mut mapped = pin!(mapped);
+        let scope = CancelScope::new();
+        let handle = scope.handle();
+        let wait = async { Ok::<_, Error>(scope.run(mapped.next()).await) };
+        let give_up = async {
+            let_others_run().await;
+            handle.cancel();
+            let_others_run().await;
+            protected.open();
+            ready.open();
+            Ok(())
+        };
+        let (item, ()) = gather((wait, give_up)).await.unwrap();
+        // It was there in the step of the cancellation.
+        assert_eq!(item.unwrap().unwrap().unwrap(), 0);
+        assert_eq!(mapped.next().await.unwrap().unwrap(), 1);
+        assert!(mapped.next().await.is_none());
+    });
+}
+
+#[test]
 fn a_slow_consumer_can_be_cancelled_whatever_is_in_the_stream() {
     everywhere(|| async {
         let census = Census::default();
