@@ -19,7 +19,7 @@ use std::{
 
 use common::{Census, CountWakes, Gate, Log, everywhere, let_others_run, on_threads, poll_once};
 use every_poll::drop_after_every_poll;
-use futures_lite::{Stream, StreamExt, stream};
+use futures_lite::{Stream, StreamExt, future::zip, stream};
 use headcount::{
     Aborted, CancelScope, ConcurrentStreamExt, Error, FailureKind, checkpoint, finally, gather,
     group, interval, now, produce, run, shield, sleep, timeout,
@@ -280,7 +280,6 @@ fn work_that_was_ready_with_the_last_item_of_a_cancelled_wait_goes_on_with_the_n
         let give_up = async {
             let_others_run().await;
             handle.cancel();
-            let_others_run().await;
             protected.open();
             ready.open();
             Ok(())
@@ -687,6 +686,29 @@ fn a_send_that_is_given_up_was_not_sent_and_gives_its_place_on() {
             assert!(poll_once(next.as_mut()).is_pending());
             drop(given_up);
             next.await?;
+            Ok::<_, Error>(())
+        });
+        assert_eq!(numbers.next().await.unwrap().unwrap(), 0);
+        assert_eq!(numbers.next().await.unwrap().unwrap(), 2);
+        assert!(numbers.next().await.is_none());
+    });
+}
+
+#[test]
+fn a_send_held_up_by_a_shield_lets_its_place_go() {
+    everywhere(|| async {
+        let mut numbers = produce(1, async |tx| {
+            let scope = CancelScope::new();
+            let handle = scope.handle();
+            let gate = Gate::default();
+            tx.send(0).await?;
+            let held_up = scope.run(zip(tx.send(1), shield(gate.wait())));
+            let other = async {
+                handle.cancel();
+                tx.send(2).await.unwrap();
+                gate.open();
+            };
+            assert!(zip(held_up, other).await.0.is_err());
             Ok::<_, Error>(())
         });
         assert_eq!(numbers.next().await.unwrap().unwrap(), 0);

@@ -320,11 +320,32 @@ pub struct Sending<'a, T> {
 
 impl<T> Unpin for Sending<'_, T> {}
 
+impl<T> Sending<'_, T> {
+    /// Stops waiting. The place goes to the next who waits.
+    fn withdraw(&mut self) {
+        let Some(ticket) = self.ticket.take() else {
+            return;
+        };
+        let wakers: (Option<Waker>, Vec<Waker>) = {
+            let mut state = self.belt.state.lock();
+            let place = state.senders.iter().position(|(known, _)| *known == ticket);
+            let mine = place.and_then(|place| state.senders.remove(place)?.1);
+            let free = self.belt.capacity - state.items.len().min(self.belt.capacity);
+            let next = state.senders.iter_mut().take(free);
+            (mine, next.filter_map(|(_, waker)| waker.take()).collect())
+        };
+        let (mine, next) = wakers;
+        drop(mine);
+        frame::wake(next);
+    }
+}
+
 impl<T> Future for Sending<'_, T> {
     type Output = Result<(), ConsumerGone<T>>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         if frame::cancelled() {
+            self.withdraw();
             return Poll::Pending;
         }
         let this = &mut *self;
@@ -371,20 +392,8 @@ impl<T> Future for Sending<'_, T> {
 }
 
 impl<T> Drop for Sending<'_, T> {
-    /// Passes the place on to the next who waits.
     fn drop(&mut self) {
-        let Some(ticket) = self.ticket else { return };
-        let wakers: (Option<Waker>, Vec<Waker>) = {
-            let mut state = self.belt.state.lock();
-            let place = state.senders.iter().position(|(known, _)| *known == ticket);
-            let mine = place.and_then(|place| state.senders.remove(place)?.1);
-            let free = self.belt.capacity - state.items.len().min(self.belt.capacity);
-            let next = state.senders.iter_mut().take(free);
-            (mine, next.filter_map(|(_, waker)| waker.take()).collect())
-        };
-        let (mine, next) = wakers;
-        drop(mine);
-        frame::wake(next);
+        self.withdraw();
     }
 }
 
