@@ -29,6 +29,9 @@ mod common;
 const HOUR: Duration = Duration::from_secs(3600);
 const MOMENT: Duration = Duration::from_millis(1);
 
+/// Far enough away for a first poll to come before it, on a machine that is busy.
+const SOON: Duration = Duration::from_millis(50);
+
 /// Blocks the thread until the time is past, as a busy executor would.
 fn busy_until(time: std::time::Instant) {
     while now() <= time {
@@ -40,7 +43,7 @@ fn busy_until(time: std::time::Instant) {
 /// passed: it is the value that comes out.
 #[test]
 fn a_value_beats_the_deadline_on_a_tie() {
-    let deadline = now() + MOMENT;
+    let deadline = now() + SOON;
     let gate = Gate::default();
     let mut running = pin!(timeout_at(deadline, async {
         gate.wait().await;
@@ -58,7 +61,7 @@ fn a_value_beats_the_deadline_on_a_tie() {
 /// Case 119. The same through several scopes, and through a group.
 #[test]
 fn a_value_beats_all_deadlines_on_a_tie() {
-    let deadline = now() + MOMENT;
+    let deadline = now() + SOON;
     let gate = Gate::default();
     let mut running = pin!(timeout_at(
         deadline,
@@ -401,7 +404,7 @@ fn a_zero_timeout_on_finished_work_yields_its_result() {
 fn of_two_deadlines_past_the_outermost_takes_all() {
     for outer_first in [true, false] {
         let log = Log::default();
-        let (early, late) = (now() + MOMENT, now() + 2 * MOMENT);
+        let (early, late) = (now() + SOON, now() + 2 * SOON);
         let (outer, inner) = if outer_first {
             (early, late)
         } else {
@@ -425,7 +428,7 @@ fn of_two_deadlines_past_the_outermost_takes_all() {
 fn of_two_deadlines_past_that_of_the_group_takes_all() {
     for group_first in [true, false] {
         let log = Log::default();
-        let (early, late) = (now() + MOMENT, now() + 2 * MOMENT);
+        let (early, late) = (now() + SOON, now() + 2 * SOON);
         let (outer, inner) = if group_first {
             (early, late)
         } else {
@@ -449,7 +452,7 @@ fn of_two_deadlines_past_that_of_the_group_takes_all() {
 #[test]
 fn of_two_deadlines_past_that_of_the_group_takes_the_children() {
     let log = Log::default();
-    let (early, late) = (now() + MOMENT, now() + 2 * MOMENT);
+    let (early, late) = (now() + SOON, now() + 2 * SOON);
     let mut running = pin!(group(async |g| {
         g.scope().set_deadline(Some(late));
         g.spawn_local(async {
@@ -470,7 +473,7 @@ fn of_two_deadlines_past_that_of_the_group_takes_the_children() {
 #[test]
 fn of_two_deadlines_past_that_round_the_group_takes_the_children() {
     let log = Log::default();
-    let (early, late) = (now() + MOMENT, now() + 2 * MOMENT);
+    let (early, late) = (now() + SOON, now() + 2 * SOON);
     let mut running = pin!(timeout_at(
         late,
         group(async |g| {
@@ -495,7 +498,7 @@ fn one_deadline_for_group_and_children_is_that_of_the_group() {
     everywhere(|| async {
         for by_handle in [true, false] {
             let log = Log::default();
-            let deadline = now() + MOMENT;
+            let deadline = now() + SOON;
             let running = group(async |g| {
                 if by_handle {
                     g.scope().set_deadline(Some(deadline));
