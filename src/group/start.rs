@@ -144,6 +144,11 @@ impl<V> Exchange<V> {
         })
     }
 
+    /// Whether [`Ready`] was sent, in time or not.
+    fn was_sent(&self) -> bool {
+        self.state.lock().sent
+    }
+
     /// Whether [`Ready`] was dropped, perhaps before the task had a place in the tree.
     fn is_given_up(&self) -> bool {
         self.state.lock().given_up
@@ -306,6 +311,8 @@ where
             let info = this.info.clone();
             // The caller can be told of one failure; a second one is the group's.
             let fate = match (ended, dropped) {
+                // What it reported came too late: its caller had been cancelled.
+                (Ok(Ok(())), Ok(())) if this.exchange.was_sent() => Fate::Cancelled,
                 (Ok(Ok(())), Ok(())) => Fate::NotReady,
                 (Ok(Ok(())), Err(panic)) => Fate::Failed(RawFailure::panic(info, panic)),
                 (ended, dropped) => {
