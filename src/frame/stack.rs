@@ -14,7 +14,7 @@ use crate::{
     clock,
     error::{Panic, RawFailure, TaskInfo, discard},
     frame::node::{Frame, Node, Role},
-    sim::{self, Cleanup, Event, Mark},
+    sim::{self, Cleanup, Event, Mark, Sim},
 };
 
 thread_local! {
@@ -447,31 +447,28 @@ pub(crate) fn rethrow(panic: Panic) {
     }
 }
 
-/// Tells a test run what has become of the running task.
-pub(crate) fn tell(event: Event) {
+/// Does something with the running task, in a test run only.
+fn in_test_run(tell: impl FnOnce(&Sim, &TaskInfo)) {
     if let Some(sim) = sim::current() {
         if let Some(task) = current_member(|member| member.task.clone()) {
-            sim.step(&task, event);
+            tell(&sim, &task);
         }
     }
+}
+
+/// Tells a test run what has become of the running task.
+pub(crate) fn tell(event: Event) {
+    in_test_run(|sim, task| sim.step(task, event));
 }
 
 /// Tells a test run that the running task is gone.
 pub(crate) fn tell_gone() {
-    if let Some(sim) = sim::current() {
-        if let Some(task) = current_member(|member| member.task.clone()) {
-            sim.gone(&task);
-        }
-    }
+    in_test_run(|sim, task| sim.gone(task));
 }
 
 /// Tells a test run what the running task waits under.
 pub(crate) fn tell_mark(mark: impl FnOnce() -> Mark) {
-    if let Some(sim) = sim::current() {
-        if let Some(id) = current_member(|member| member.task.id()) {
-            sim.mark(id, mark());
-        }
-    }
+    in_test_run(|sim, task| sim.mark(task.id(), mark()));
 }
 
 /// Tells a test run of a finalizer.
