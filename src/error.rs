@@ -15,7 +15,7 @@ pub(crate) use self::{
     outcome::Cause,
     panic::{catch, discard},
     raw::RawFailure,
-    task_info::TaskRole,
+    task_info::{Label, TaskRole},
 };
 pub use self::{
     aggregate::{ErrorGroup, Failure, FailureKind},

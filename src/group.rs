@@ -8,6 +8,7 @@ mod limit;
 mod local;
 mod owner;
 mod policy;
+mod queue;
 mod spawner;
 mod start;
 mod task;
@@ -24,7 +25,7 @@ pub use self::{
 use self::{child::Ticket, local::Entrance};
 pub(crate) use self::{hub::Hub, owner::Owner};
 use crate::{
-    error::{Cause, Error, TaskInfo, TaskRole, discard},
+    error::{Cause, Error, Label, TaskInfo, TaskRole, discard},
     frame, locals,
     scope::ScopeHandle,
     sim::Cleanup,
@@ -242,7 +243,7 @@ impl<'env, E: Send + 'static> TaskGroup<'env, E> {
         T: Send + 'static,
         F: Future<Output = Result<T, E>> + Send + 'static,
     {
-        let name = Arc::from(name.into());
+        let name = Label::named(name);
         spawner::spawn(&self.hub, Some(name), Location::caller(), future)
     }
 
@@ -316,14 +317,14 @@ impl<'env, E: Send + 'static> TaskGroup<'env, E> {
         T: Send + 'env,
         F: Future<Output = Result<T, E>> + Send + 'env,
     {
-        let name = Arc::from(name.into());
+        let name = Label::named(name);
         self.spawn_borrowing(Some(name), Location::caller(), future)
     }
 
     #[track_caller]
     fn spawn_borrowing<T, F>(
         &self,
-        name: Option<Arc<str>>,
+        name: Option<Arc<Label>>,
         location: &'static Location<'static>,
         future: F,
     ) -> Task<T>
@@ -674,7 +675,7 @@ impl<E> Clone for TaskGroup<'_, E> {
 impl<E> fmt::Debug for TaskGroup<'_, E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("TaskGroup")
-            .field("name", &self.hub.name)
+            .field("name", &self.hub.name())
             .field("location", &format_args!("{}", self.hub.location))
             .field("is_cancelled", &self.hub.is_cancelled())
             .finish_non_exhaustive()

@@ -31,6 +31,7 @@ pub(crate) use self::{
     timers::TimerKey,
     world::{Next, Sim, Stuck, current, held, here},
 };
+use crate::error::Label;
 
 /// A job that a group gives away: a finalizer whose group has lost its owner.
 pub(crate) type Job = Pin<Box<dyn Future<Output = ()> + Send>>;
@@ -54,13 +55,21 @@ pub(crate) trait Staged: Send + Sync {
     expect(dead_code, reason = "only a test run reads these")
 )]
 pub(crate) struct About {
-    pub(crate) name: Option<Arc<str>>,
+    pub(crate) label: Option<Arc<Label>>,
     pub(crate) location: &'static Location<'static>,
     /// The id of the member that opened the group.
     pub(crate) opened_by: Option<u64>,
     pub(crate) is_cancelled: bool,
     /// Whether it has returned.
     pub(crate) is_closed: bool,
+}
+
+#[cfg(feature = "testing")]
+impl About {
+    /// What the group is called.
+    pub(crate) fn name(&self) -> Option<&str> {
+        self.label.as_deref()?.name()
+    }
 }
 
 /// What happened to a task in one step.

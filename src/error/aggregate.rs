@@ -2,7 +2,7 @@
 
 use std::{error::Error as StdError, fmt, mem, panic::Location, slice, sync::Arc, vec};
 
-use super::{Cause, Error, Panic, TaskInfo, discard, raw};
+use super::{Cause, Error, Label, Panic, TaskInfo, discard, raw};
 
 /// One failed member of a group: which task it was, and how it failed.
 ///
@@ -205,10 +205,17 @@ pub struct ErrorGroup<E = Error> {
 /// Which group an error group is from, and how it ended.
 #[derive(Clone, Debug)]
 pub(crate) struct Origin {
-    pub(crate) name: Option<Arc<str>>,
+    pub(crate) label: Option<Arc<Label>>,
     pub(crate) location: &'static Location<'static>,
     /// Why it was cancelled, unless only because a member failed.
     pub(crate) cancelled: Option<Cause>,
+}
+
+impl Origin {
+    /// What the group is called.
+    pub(crate) fn name(&self) -> Option<&str> {
+        self.label.as_deref()?.name()
+    }
 }
 
 impl<E> ErrorGroup<E> {
@@ -330,7 +337,7 @@ impl<E> ErrorGroup<E> {
     /// ```
     #[must_use]
     pub fn group_name(&self) -> Option<&str> {
-        self.origin.name.as_deref()
+        self.origin.name()
     }
 
     /// Returns the place in the source where the group was opened.

@@ -32,14 +32,34 @@ use std::{
 /// ```
 #[derive(Clone)]
 pub struct TaskInfo {
-    /// Unique in this process.
-    id: u64,
-    /// The name given at the spawn.
-    name: Option<Arc<str>>,
+    /// The id, unique in this process, and in the lowest bits the role: every task carries one of these,
+    /// and eight bytes decide whether the allocator is quick with a small one.
+    id_and_role: u64,
+    /// What it is called, if it is called anything. A thin pointer, for the same reason.
+    label: Option<Arc<Label>>,
     /// The line of the spawn.
     location: &'static Location<'static>,
-    /// What it is to its group.
-    role: TaskRole,
+}
+
+/// What a task or a group is called.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Label {
+    Name(String),
+    /// The position among several that have no names.
+    Index(usize),
+}
+
+impl Label {
+    pub(crate) fn named(name: impl Into<String>) -> Arc<Self> {
+        Arc::new(Self::Name(name.into()))
+    }
+
+    pub(crate) fn name(&self) -> Option<&str> {
+        match self {
+            Self::Name(name) => Some(name),
+            Self::Index(_) => None,
+        }
+    }
 }
 
 /// What a member is to its group.
@@ -51,29 +71,47 @@ pub(crate) enum TaskRole {
     Body,
     /// A finalizer that was deferred.
     Finalizer,
-    /// One of several futures that run concurrently, by its position among them. Not a task at all.
-    Part(usize),
+    /// One of several futures that run concurrently. Not a task at all.
+    Part,
+}
+
+impl TaskRole {
+    /// All roles, each at the place of its number.
+    const ALL: [Self; 4] = [Self::Child, Self::Body, Self::Finalizer, Self::Part];
+
+    /// How many bits tell a role.
+    const BITS: u32 = 2;
 }
 
 impl TaskInfo {
     /// Describes a member of a group.
     pub(crate) fn new(
         role: TaskRole,
-        name: Option<Arc<str>>,
+        label: Option<Arc<Label>>,
         location: &'static Location<'static>,
     ) -> Self {
         Self {
-            id: next_id(),
-            name,
+            id_and_role: next_id() << TaskRole::BITS | role as u64,
+            label,
             location,
-            role,
         }
+    }
+
+    /// Describes one of several futures that run concurrently, by its position among them.
+    pub(crate) fn part(index: usize, location: &'static Location<'static>) -> Self {
+        let label = Arc::new(Label::Index(index));
+        Self::new(TaskRole::Part, Some(label), location)
+    }
+
+    fn role(&self) -> TaskRole {
+        let bits = self.id_and_role & ((1 << TaskRole::BITS) - 1);
+        TaskRole::ALL[bits as usize]
     }
 
     /// Whether this is the body of a group.
     #[cfg(feature = "testing")]
     pub(crate) fn is_body(&self) -> bool {
-        self.role == TaskRole::Body
+        self.role() == TaskRole::Body
     }
 
     /// Returns the id of the task: never 0, and never given twice in one process.
@@ -94,7 +132,7 @@ impl TaskInfo {
     /// ```
     #[must_use]
     pub fn id(&self) -> u64 {
-        self.id
+        self.id_and_role >> TaskRole::BITS
     }
 
     /// Returns the position of a future that is no task but one of several given to
@@ -110,9 +148,9 @@ impl TaskInfo {
     /// ```
     #[must_use]
     pub fn index(&self) -> Option<usize> {
-        match self.role {
-            TaskRole::Part(index) => Some(index),
-            _ => None,
+        match self.label.as_deref()? {
+            Label::Index(index) => Some(*index),
+            Label::Name(_) => None,
         }
     }
 
@@ -132,7 +170,7 @@ impl TaskInfo {
     /// ```
     #[must_use]
     pub fn name(&self) -> Option<&str> {
-        self.name.as_deref()
+        self.label.as_deref()?.name()
     }
 
     /// Returns the place in the source where the task was spawned.
@@ -158,8 +196,8 @@ impl TaskInfo {
 impl fmt::Debug for TaskInfo {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("TaskInfo")
-            .field("id", &self.id)
-            .field("name", &self.name)
+            .field("id", &self.id())
+            .field("name", &self.name())
             .field("location", &format_args!("{}", self.location))
             .finish()
     }
@@ -168,13 +206,13 @@ impl fmt::Debug for TaskInfo {
 /// The one line that names a task in messages: `task "fetch" (src/main.rs:7)`.
 impl fmt::Display for TaskInfo {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match (self.role, &self.name) {
+        match (self.role(), self.name()) {
             (TaskRole::Child, Some(name)) => write!(f, "task {name:?}")?,
-            (TaskRole::Child, None) => write!(f, "task #{}", self.id)?,
+            (TaskRole::Child, None) => write!(f, "task #{}", self.id())?,
             (TaskRole::Body, Some(name)) => write!(f, "the body of group {name:?}")?,
             (TaskRole::Body, None) => write!(f, "the group's body")?,
             (TaskRole::Finalizer, _) => write!(f, "a deferred finalizer")?,
-            (TaskRole::Part(index), _) => write!(f, "future {index}")?,
+            (TaskRole::Part, _) => write!(f, "future {}", self.index().unwrap_or_default())?,
         }
         write!(f, " ({}:{})", self.location.file(), self.location.line())
     }

@@ -52,7 +52,7 @@ impl<E> fmt::Debug for ErrorGroup<E> {
 /// Writes which group it was and what became of it.
 fn write_headline(origin: &Origin, empty: bool, f: &mut dyn Write) -> fmt::Result {
     f.write_str("task group ")?;
-    if let Some(name) = &origin.name {
+    if let Some(name) = origin.name() {
         write!(f, "{name:?} ")?;
     }
     write!(f, "({}:{})", origin.location.file(), origin.location.line())?;

@@ -14,7 +14,7 @@ use std::{
 use pin_project::pin_project;
 
 use super::{TaskGroup, hub::Hub, owner::Owner, policy::Policy};
-use crate::error::{Error, ErrorGroup, Failure, Origin, RawFailure, catch};
+use crate::error::{Error, ErrorGroup, Failure, Label, Origin, RawFailure, catch};
 
 /// Options of a group, from [`TaskGroup::builder`].
 ///
@@ -40,7 +40,7 @@ use crate::error::{Error, ErrorGroup, Failure, Origin, RawFailure, catch};
 /// ```
 #[must_use = "options do nothing until a group is run with them"]
 pub struct GroupBuilder<E> {
-    name: Option<Arc<str>>,
+    name: Option<Arc<Label>>,
     policy: Policy,
     limit: usize,
     resume_panics: bool,
@@ -71,7 +71,7 @@ impl<E: Send + 'static> GroupBuilder<E> {
     /// assert_eq!(run(group).unwrap_err().group_name(), Some("fetch"));
     /// ```
     pub fn name(mut self, name: impl Into<String>) -> Self {
-        self.name = Some(name.into().into());
+        self.name = Some(Label::named(name));
         self
     }
 
@@ -264,7 +264,7 @@ impl<E, Fut: Future> Group<'_, E, Fut> {
     pub(crate) fn origin(&self) -> Origin {
         let hub = self.owner.hub();
         Origin {
-            name: hub.name.clone(),
+            label: hub.label.clone(),
             location: hub.location,
             cancelled: None,
         }
@@ -313,7 +313,7 @@ impl<E, Fut: Future> fmt::Debug for Group<'_, E, Fut> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let hub = self.owner.hub();
         f.debug_struct("Group")
-            .field("name", &hub.name)
+            .field("name", &hub.name())
             .field("location", &format_args!("{}", hub.location))
             .finish_non_exhaustive()
     }

@@ -27,8 +27,10 @@ use super::{
     child::{self, Runnable},
     limit::Limit,
     policy::Policy,
+    queue::Queue,
 };
 use crate::{
+    error::Label,
     frame::{self, Home, Node, NodeState, Role},
     lock::Mutex,
     pool::{self, Pool},
@@ -51,7 +53,7 @@ pub(crate) type BoxFuture = Pin<Box<dyn Future<Output = ()> + Send>>;
 pub(crate) struct Hub {
     /// The group's place in the tree of frames.
     node: NodeState,
-    pub(super) name: Option<Arc<str>>,
+    pub(super) label: Option<Arc<Label>>,
     /// Where the group was opened.
     pub(super) location: &'static Location<'static>,
     policy: Policy,
@@ -82,7 +84,7 @@ struct Place {
 
 impl Hub {
     pub(crate) fn new(
-        name: Option<Arc<str>>,
+        label: Option<Arc<Label>>,
         location: &'static Location<'static>,
         policy: Policy,
         limit: usize,
@@ -90,7 +92,7 @@ impl Hub {
     ) -> Arc<Self> {
         Arc::new(Self {
             node: NodeState::new(Role::Group),
-            name,
+            label,
             location,
             policy,
             error_type,
@@ -101,7 +103,7 @@ impl Hub {
             closed: AtomicBool::new(false),
             sleepers: Mutex::default(),
             state: Mutex::new(State {
-                queue: VecDeque::new(),
+                queue: Queue::new(),
                 woken: VecDeque::new(),
                 free_slots: Vec::new(),
                 slots: 0,
@@ -150,6 +152,11 @@ impl Hub {
         if call.rouse {
             pool::rouse();
         }
+    }
+
+    /// What the group is called.
+    pub(super) fn name(&self) -> Option<&str> {
+        self.label.as_deref()?.name()
     }
 
     fn is_placed(&self) -> bool {

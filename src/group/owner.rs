@@ -72,7 +72,7 @@ enum Stage {
 
 impl<'env, F: Future> Owner<'env, F> {
     pub(crate) fn new(hub: Arc<Hub>, entrance: Arc<Entrance<'env>>, body: F) -> Self {
-        let info = TaskInfo::new(TaskRole::Body, hub.name.clone(), hub.location);
+        let info = TaskInfo::new(TaskRole::Body, hub.label.clone(), hub.location);
         Self {
             body: Enclosed::with_anchor(Anchor::with_node(hub.as_node()), body),
             started: false,
@@ -292,7 +292,7 @@ where
             return Poll::Pending;
         }
         let origin = Origin {
-            name: this.hub.name.clone(),
+            label: this.hub.label.clone(),
             location: this.hub.location,
             cancelled,
         };

@@ -8,7 +8,7 @@ use super::{
     task::Task,
 };
 use crate::{
-    error::{Error, GroupClosed, TaskInfo, TaskRole, catch, discard},
+    error::{Error, GroupClosed, Label, TaskInfo, TaskRole, catch, discard},
     frame::Home,
 };
 
@@ -105,7 +105,7 @@ impl<E: Send + 'static> Spawner<E> {
         T: Send + 'static,
         F: Future<Output = Result<T, E>> + Send + 'static,
     {
-        let name = Arc::from(name.into());
+        let name = Label::named(name);
         spawn(&self.hub, Some(name), Location::caller(), future)
     }
 
@@ -149,7 +149,7 @@ impl<E> Clone for Spawner<E> {
 impl<E> fmt::Debug for Spawner<E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Spawner")
-            .field("group", &self.hub.name)
+            .field("group", &self.hub.name())
             .field("is_closed", &self.hub.is_closed())
             .finish_non_exhaustive()
     }
@@ -159,7 +159,7 @@ impl<E> fmt::Debug for Spawner<E> {
 #[track_caller]
 pub(super) fn spawn<T, E, F>(
     hub: &Arc<Hub>,
-    name: Option<Arc<str>>,
+    name: Option<Arc<Label>>,
     location: &'static Location<'static>,
     future: F,
 ) -> Task<T>
@@ -180,7 +180,7 @@ where
 /// Spawns a parallel task, or gives its future back if the group has returned.
 fn try_spawn<T, E, F>(
     hub: &Arc<Hub>,
-    name: Option<Arc<str>>,
+    name: Option<Arc<Label>>,
     location: &'static Location<'static>,
     future: F,
 ) -> Result<Task<T>, F>
@@ -235,7 +235,7 @@ pub(super) fn dispose<F>(hub: &Arc<Hub>, task: TaskInfo, future: F) -> Ticket {
 /// Panics because a group has returned.
 #[track_caller]
 pub(super) fn refuse(hub: &Hub) -> ! {
-    let name = hub.name.as_deref().unwrap_or("without a name");
+    let name = hub.name().unwrap_or("without a name");
     panic!(
         "the task group ({name}, opened at {}) has returned and takes no more tasks; spawn before \
          its body ends, or use `Spawner::try_spawn`",

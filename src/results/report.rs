@@ -1,9 +1,9 @@
 //! What failed among futures that run concurrently.
 
-use std::{panic::Location, sync::Arc};
+use std::panic::Location;
 
 use crate::{
-    error::{ErrorGroup, Failure, FailureKind, Origin, Panic, TaskInfo, TaskRole, catch, discard},
+    error::{ErrorGroup, Failure, FailureKind, Label, Origin, Panic, TaskInfo, catch, discard},
     frame,
 };
 
@@ -44,7 +44,7 @@ impl<E> Report<E> {
     }
 
     fn push(&mut self, index: usize, kind: FailureKind<E>) {
-        let info = TaskInfo::new(TaskRole::Part(index), None, self.location);
+        let info = TaskInfo::part(index, self.location);
         self.failures.push(Failure::new(info, kind));
     }
 
@@ -54,7 +54,7 @@ impl<E> Report<E> {
         E: 'static,
     {
         let origin = Origin {
-            name: Some(Arc::from(self.what)),
+            label: Some(Label::named(self.what)),
             location: self.location,
             cancelled: None,
         };

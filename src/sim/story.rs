@@ -344,7 +344,7 @@ fn place(location: &Location<'_>) -> String {
 
 fn describe_group(text: &mut String, group: &OpenGroup, marks: &[Mark], now: Instant) {
     let place = place(group.about.location);
-    let _ = match (&group.about.name, group.about.opened_by) {
+    let _ = match (group.about.name(), group.about.opened_by) {
         (Some(name), _) => write!(text, "group {name:?} {place}"),
         (None, Some(_)) => write!(text, "a group {place}"),
         (None, None) => write!(text, "main {place}"),

@@ -81,7 +81,7 @@ impl Staged for Hub {
     fn about(&self) -> About {
         let state = self.state.lock();
         About {
-            name: self.name.clone(),
+            label: self.label.clone(),
             location: self.location,
             opened_by: state.above.as_ref().map(|(_, id)| *id),
             is_cancelled: self.node.is_cancelled(),

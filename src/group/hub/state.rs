@@ -9,13 +9,14 @@ use crate::{
         child::Runnable,
         hub::BoxFuture,
         limit::{Limit, Queued},
+        queue::Queue,
     },
 };
 
 /// What of a group changes.
 pub(super) struct State {
     /// The parallel children that are ready, in the order in which they became so.
-    pub(super) queue: VecDeque<Runnable>,
+    pub(super) queue: Queue<Runnable>,
     /// The borrowing children that are ready, by slot and id. A slot is used again, and a waker may
     /// be woken after its child is gone.
     pub(super) woken: VecDeque<(usize, u64)>,
