@@ -1,6 +1,7 @@
 //! A frame's own end of the stack and the tree.
 
 use std::{
+    mem,
     sync::Arc,
     task::{Context, Poll, Waker},
     time::Instant,
@@ -108,7 +109,7 @@ impl Anchor {
     fn enter<T>(
         &mut self,
         deadline: Option<Instant>,
-        member: Option<Member>,
+        mut member: Option<Member>,
         f: impl FnOnce() -> T,
     ) -> (T, Option<Member>) {
         /// Takes the level off the stack, also if `f` panics.
@@ -119,45 +120,39 @@ impl Anchor {
 
         impl Drop for Leave<'_> {
             fn drop(&mut self) {
-                if let Some(level) = stack::pop() {
-                    self.anchor.take_back(level.node, level.linked);
+                stack::pop(|level, below| {
+                    self.anchor.take_back(level.node, level.linked, below);
                     *self.member = level.member;
-                }
+                });
             }
         }
 
-        let level = Level {
+        let pushed = stack::push(|| Level {
             role: self.role,
             node: self.node.take(),
             linked: self.linked,
             deadline,
-            member,
+            member: member.take(),
             detached: false,
-        };
-        let mut left = None;
-        match stack::push(level) {
-            Ok(()) => {
-                let leave = Leave {
-                    anchor: self,
-                    member: &mut left,
-                };
-                let result = f();
-                drop(leave);
-                (result, left)
-            }
-            Err(level) => {
-                self.node = level.node;
-                (f(), level.member)
-            }
+        });
+        if !pushed {
+            return (f(), member);
         }
+        let leave = Leave {
+            anchor: self,
+            member: &mut member,
+        };
+        let result = f();
+        drop(leave);
+        (result, member)
     }
 
     /// Takes the node over that the frame's level has, or has got meanwhile.
-    fn take_back(&mut self, node: Option<Arc<dyn Node>>, linked: bool) {
+    fn take_back(&mut self, node: Option<Arc<dyn Node>>, linked: bool, below: Option<&Level>) {
         let newly_linked = linked && !self.linked;
         (self.node, self.linked) = (node, linked);
         if newly_linked && self.role != Role::Task {
-            self.under = stack::top();
+            self.under = below.and_then(|level| level.node.clone());
         }
     }
 
@@ -223,8 +218,11 @@ impl Anchor {
     /// Takes the frame out of the tree. What it wraps must have been dropped before.
     pub(crate) fn leave(&mut self) {
         self.shelter = None;
-        if let Some(node) = &self.node {
-            node.retire();
+        // What was never put into the tree has nothing below it either.
+        if mem::take(&mut self.linked) {
+            if let Some(node) = &self.node {
+                node.retire();
+            }
         }
     }
 

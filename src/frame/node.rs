@@ -117,6 +117,8 @@ pub(crate) struct NodeState {
     busy: AtomicUsize,
     /// Whether there is a deadline, so that those without one need not be locked to know.
     has_deadline: AtomicBool,
+    /// Whether there was ever a node below, so that those without one need not be locked to know.
+    had_below: AtomicBool,
     links: Mutex<Links>,
 }
 
@@ -143,6 +145,7 @@ impl NodeState {
             flags: AtomicU8::new(0),
             busy: AtomicUsize::new(0),
             has_deadline: AtomicBool::new(false),
+            had_below: AtomicBool::new(false),
             links: Mutex::default(),
         }
     }
@@ -300,6 +303,7 @@ impl dyn Node {
             });
             let cancelled = to.is_some_and(|to| {
                 let mut above = to.state().links.lock();
+                to.state().had_below.store(true, Ordering::Relaxed);
                 links.above = Some((Arc::clone(to), above.below.insert(Arc::clone(self))));
                 // Read under the lock: a cancellation sets the flag first and takes the lock then,
                 // to see who is below. So either it finds this node there, or it is seen here.
@@ -435,7 +439,9 @@ fn deliver(node: Arc<dyn Node>, flag: u8, from: Option<Arc<dyn Node>>) {
 /// out of the task. The roots of tasks end with their group; one that was being started below such
 /// a frame has nobody left to wait for it, and is cancelled.
 pub(crate) fn abandon_below(node: &Arc<dyn Node>) {
-    if node.state().links.lock().below.is_empty() {
+    // Relaxed: what this task has put there, it knows of; with what somebody else is just moving there
+    // it is a matter of chance anyway.
+    if !node.state().had_below.load(Ordering::Relaxed) {
         return;
     }
     let mut nodes = vec![(Arc::clone(node), false)];

@@ -167,34 +167,33 @@ impl Drop for Aside {
     }
 }
 
-/// Puts a frame on the stack. A thread that is ending has none, and the level comes back.
-pub(super) fn push(level: Level) -> Result<(), Level> {
-    let mut level = Some(level);
-    look(|stack| {
+/// Puts a frame on the stack, made where it is to lie. False on a thread that is ending: it has no
+/// stack, and nothing is made.
+pub(super) fn push(make: impl FnOnce() -> Level) -> bool {
+    let pushed = look(|stack| {
         if stack.capacity() == 0 {
             // Makes it. It may be gone already, on a thread that is ending.
             SWEEPER.try_with(|_| ()).ok();
         }
-        if let Some(level) = level.take() {
-            stack.push(level);
-        }
+        stack.push(make());
     });
-    level.map_or(Ok(()), Err)
+    pushed.is_some()
 }
 
-pub(super) fn pop() -> Option<Level> {
-    look(Vec::pop).flatten()
+/// Takes the innermost frame off the stack. `take` gets it, and the one below it; it must drop nothing
+/// that belongs to anybody else.
+pub(super) fn pop<T>(take: impl FnOnce(Level, Option<&Level>) -> T) -> Option<T> {
+    look(|stack| {
+        let level = stack.pop()?;
+        Some(take(level, stack.last()))
+    })
+    .flatten()
 }
 
 /// The address of the innermost frame's node; 0 if there is none.
 pub(super) fn top_address() -> usize {
     let top = |stack: &mut Vec<Level>| Some(address(stack.last()?.node.as_ref()?));
     look(top).flatten().unwrap_or(0)
-}
-
-/// The innermost frame's node, if it has one.
-pub(super) fn top() -> Option<Arc<dyn Node>> {
-    look(|stack| stack.last()?.node.clone()).flatten()
 }
 
 /// The address of a node, to tell nodes apart.
@@ -501,7 +500,7 @@ impl Seat {
     /// what is above any child is its group. `child` must not panic.
     pub(crate) fn run(&mut self, task: TaskInfo, child: impl FnOnce()) -> bool {
         match self.home.take() {
-            Some(home) => self.seated = push(Level::of_child(home, task)).is_ok(),
+            Some(home) => self.seated = push(|| Level::of_child(home, task)),
             None => drop(with_member(|member| member.succeed(task))),
         }
         if !self.seated {
@@ -515,7 +514,7 @@ impl Seat {
 impl Drop for Seat {
     fn drop(&mut self) {
         if self.seated {
-            let level = pop();
+            let level = pop(|level, _| level);
             drop(level);
         }
     }

@@ -2,6 +2,7 @@
 
 use std::{
     future::Future,
+    mem,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, Waker, ready},
@@ -43,6 +44,8 @@ pub(crate) struct Owner<'env, F: Future> {
     body: Enclosed<F>,
     /// Whether the body has been polled.
     started: bool,
+    /// Whether the body, or the finalizer that is being run, is to be polled in this turn.
+    body_woken: bool,
     /// What the body has returned, until the tasks are gone too.
     value: Option<F::Output>,
     hub: Arc<Hub>,
@@ -53,6 +56,8 @@ pub(crate) struct Owner<'env, F: Future> {
     finalizing: Option<Pin<Box<Finalizing>>>,
     alarm: Alarm,
     stage: Stage,
+    /// The report of the group, once that is closed.
+    failures: Vec<RawFailure>,
     /// In a test run: whether the body was what went last.
     body_was_last: bool,
 }
@@ -76,6 +81,7 @@ impl<'env, F: Future> Owner<'env, F> {
         Self {
             body: Enclosed::with_anchor(Anchor::with_node(hub.as_node()), body),
             started: false,
+            body_woken: false,
             value: None,
             locals: Locals::new(Arc::clone(&hub), entrance),
             hub,
@@ -84,6 +90,7 @@ impl<'env, F: Future> Owner<'env, F> {
             finalizing: None,
             alarm: Alarm::default(),
             stage: Stage::Running,
+            failures: Vec::new(),
             body_was_last: false,
         }
     }
@@ -126,10 +133,11 @@ where
         // is being polled then.
         let mut waker = Some(cx.waker().clone());
         let inline = Inline::enter(self.hub.pool());
-        if !self.hub.begin_poll(inline.is_some()) {
+        let Some(body_woken) = self.hub.begin_poll(inline.is_some()) else {
             self.as_mut().clear();
             return Poll::Ready(());
-        }
+        };
+        *self.as_mut().project().body_woken = body_woken;
         let sim = sim::current();
         // In a test run there are no threads to be called for help.
         let _watch = sim
@@ -150,16 +158,24 @@ where
             self.as_mut().watch_deadline(cx);
             let body_done = self.body.is_clear() && self.finalizing.is_none();
             let out_of_budget = sim.is_some() || !budget.is_left();
-            match self.hub.end_turn(body_done, out_of_budget, &mut waker) {
+            let this = self.as_mut().project();
+            match this
+                .hub
+                .end_turn(body_done, out_of_budget, this.body_woken, &mut waker)
+            {
                 Turn::Again => {}
                 Turn::Wait => {
-                    self.project().body.anchor().protect();
+                    this.body.anchor().protect();
                     return Poll::Pending;
                 }
-                Turn::Joined => {
-                    if self.as_mut().close() {
-                        return Poll::Ready(());
-                    }
+                Turn::Finalize(task, finalizer) => {
+                    *this.stage = Stage::Finalizing;
+                    *this.finalizing = Some(Box::pin(Finalizing::new(task, finalizer)));
+                    *this.body_woken = true;
+                }
+                Turn::Closed(failures) => {
+                    *this.failures = failures;
+                    return Poll::Ready(());
                 }
                 Turn::Lost => {
                     self.as_mut().clear();
@@ -186,7 +202,7 @@ where
     /// Polls one of the body and the children that borrow, as a test run decides.
     fn run_chosen(mut self: Pin<&mut Self>, sim: &Sim) {
         let body_is_cut = !self.body.is_clear() && self.started && self.as_mut().is_cut();
-        let bodies = usize::from(self.hub.is_body_woken() || body_is_cut);
+        let bodies = usize::from(self.body_woken || body_is_cut);
         let locals = self.hub.locals_ready();
         if bodies + locals > 0 {
             let chosen = sim.choose(bodies + locals);
@@ -218,7 +234,7 @@ where
         if self.started && self.as_mut().is_cut() {
             return self.drop_body();
         }
-        if !self.hub.take_body_woken() {
+        if !mem::take(self.as_mut().project().body_woken) {
             return;
         }
         let waker = Waker::from(Arc::clone(&self.hub));
@@ -274,7 +290,7 @@ where
     fn judge(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Verdict<R>> {
         let this = self.project();
         let cancelled = this.hub.cancelled_by();
-        let mut failures = this.hub.take_failures();
+        let failures = this.failures;
         // Echoes are no failures of their own; and in a group that was cancelled, what they echo is
         // none either.
         if cancelled.is_some() || failures.iter().any(|failure| !failure.echo) {
@@ -300,7 +316,7 @@ where
         this.body.anchor().leave();
         Poll::Ready(Verdict {
             value: this.value.take().and_then(Result::ok),
-            failures,
+            failures: mem::take(failures),
             origin,
         })
     }
@@ -372,7 +388,7 @@ impl<F: Future> Owner<'_, F> {
         let Some(finalizing) = this.finalizing else {
             return;
         };
-        if !this.hub.take_body_woken() {
+        if !mem::take(this.body_woken) {
             return;
         }
         let waker = Waker::from(Arc::clone(this.hub));
@@ -392,21 +408,6 @@ impl<F: Future> Owner<'_, F> {
                 }
             }
             _ => this.alarm.disarm(),
-        }
-    }
-
-    /// All members are gone: goes on to the next finalizer, or closes the group. False if it goes
-    /// on.
-    fn close(self: Pin<&mut Self>) -> bool {
-        let this = self.project();
-        match this.hub.take_finalizer() {
-            Some((task, finalizer)) => {
-                *this.stage = Stage::Finalizing;
-                *this.finalizing = Some(Box::pin(Finalizing::new(task, finalizer)));
-                this.hub.wake_body();
-                false
-            }
-            None => this.hub.close(),
         }
     }
 
@@ -440,8 +441,11 @@ impl<F: Future> PinnedDrop for Owner<'_, F> {
     /// Hands the group up, if it is not done: what borrows is dropped here and now, the rest is
     /// cancelled and goes to the group further out. Nobody is waited for.
     fn drop(mut self: Pin<&mut Self>) {
+        if self.stage == Stage::Judged {
+            return;
+        }
         self.hub.let_go();
-        if matches!(self.stage, Stage::Closed | Stage::Judged) {
+        if self.stage == Stage::Closed {
             return;
         }
         self.hub.cancel(Cause::Dropped);

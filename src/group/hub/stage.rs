@@ -34,11 +34,6 @@ impl Hub {
         Turn::Nothing
     }
 
-    /// Whether the body, or the finalizer that is being run, has been woken.
-    pub(in crate::group) fn is_body_woken(&self) -> bool {
-        self.state.lock().body_woken
-    }
-
     /// Has the owner look once more, for something that it has not come to.
     pub(in crate::group) fn look_again(&self) {
         self.state.lock().stirred = true;

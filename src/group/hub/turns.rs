@@ -7,11 +7,12 @@ use std::{
     time::Instant,
 };
 
-use super::{BoxFuture, Hub, Owner, Then};
+use super::{BoxFuture, Hub, Owner, State, Then};
 use crate::{
     error::{Cause, Panic, RawFailure, TaskInfo, catch},
     frame::{self, Home},
     group::child::Finalizing,
+    lock::MutexGuard,
 };
 
 /// What the owner does next.
@@ -20,34 +21,32 @@ pub(in crate::group) enum Turn {
     Again,
     /// The waker will be woken.
     Wait,
-    /// All members are gone.
-    Joined,
+    /// All members are gone, and this finalizer was deferred last.
+    Finalize(TaskInfo, BoxFuture),
+    /// All members are gone and all finalizers done: the group is closed, and this is its report.
+    Closed(Vec<RawFailure>),
     /// The group has been handed up: its owner has been left behind.
     Lost,
 }
 
 impl Hub {
-    /// The owner begins a poll. False if the group has been handed up: the task that it was in has
-    /// ended without it.
-    pub(in crate::group) fn begin_poll(&self, drives: bool) -> bool {
+    /// The owner begins a poll. Returns whether the body, or the finalizer that is being run, has been
+    /// woken; `None` if the group has been handed up: the task that it was in has ended without it.
+    pub(in crate::group) fn begin_poll(&self, drives: bool) -> Option<bool> {
         let mut state = self.state.lock();
         if state.owner == Owner::Gone {
-            return false;
+            return None;
         }
         state.owner = if drives {
             Owner::Driving
         } else {
             Owner::Polling
         };
+        let body_woken = mem::take(&mut state.body_woken);
         let waker = state.waker.take();
         drop(state);
         drop(waker);
-        true
-    }
-
-    /// Whether the body, or the finalizer that is being run, has been woken.
-    pub(in crate::group) fn take_body_woken(&self) -> bool {
-        mem::take(&mut self.state.lock().body_woken)
+        Some(body_woken)
     }
 
     /// Wakes the body again.
@@ -58,50 +57,52 @@ impl Hub {
         });
     }
 
-    /// The owner has done what it could. `body_done` says whether only its children are left.
+    /// The owner has done what it could. `body_done` says whether only its children are left, and
+    /// `body_woken` whether the body has not had its turn yet; it is set if the body is to have one.
     ///
     /// If there is nothing more to do, `waker` will be woken when there is.
     pub(in crate::group) fn end_turn(
         self: &Arc<Self>,
         body_done: bool,
         out_of_budget: bool,
+        body_woken: &mut bool,
         waker: &mut Option<Waker>,
     ) -> Turn {
-        let runners = self.runners();
-        self.change(|state| {
-            if state.owner == Owner::Gone {
-                return (Turn::Lost, Then::default());
-            }
-            if body_done && state.live == 0 {
-                return (Turn::Joined, Then::default());
-            }
-            if body_done {
-                // Nobody is there any more to be woken by it.
-                state.body_woken = false;
-            }
-            let drives = state.owner == Owner::Driving;
-            let stirred = mem::take(&mut state.stirred);
-            let ready = stirred
-                || state.body_woken
-                || !state.woken.is_empty()
-                || drives && !state.queue.is_empty();
-            if ready && !out_of_budget {
-                return (Turn::Again, Then::default());
-            }
-            state.owner = Owner::Waiting;
-            mem::swap(&mut state.waker, waker);
-            let then = if state.queue.is_empty() {
-                Then::default()
-            } else {
-                state.hand_to_runners(runners).into()
+        let mut state = self.state.lock();
+        if state.owner == Owner::Gone {
+            return Turn::Lost;
+        }
+        if body_done && state.live == 0 {
+            return match state.finalizers.pop() {
+                Some((task, finalizer)) => Turn::Finalize(task, finalizer),
+                None => Turn::Closed(self.close(state)),
             };
-            let ready_later = if ready {
-                state.wake_owner()
-            } else {
-                Then::default()
-            };
-            (Turn::Wait, then.and(ready_later))
-        })
+        }
+        // Once the body is done nobody is there any more to be woken by it.
+        state.body_woken = !body_done && (state.body_woken || *body_woken);
+        let drives = state.owner == Owner::Driving;
+        let stirred = mem::take(&mut state.stirred);
+        let ready = stirred
+            || state.body_woken
+            || !state.woken.is_empty()
+            || drives && !state.queue.is_empty();
+        *body_woken = false;
+        if ready && !out_of_budget {
+            *body_woken = mem::take(&mut state.body_woken);
+            return Turn::Again;
+        }
+        state.owner = Owner::Waiting;
+        mem::swap(&mut state.waker, waker);
+        let mut then = Then::default();
+        if !state.queue.is_empty() {
+            then = state.hand_to_runners(self.runners()).into();
+        }
+        if ready {
+            then = then.and(state.wake_owner());
+        }
+        drop(state);
+        self.follow_up(then);
+        Turn::Wait
     }
 
     /// The owner has nothing more to do, and waits for a scope further out to drop it.
@@ -157,11 +158,6 @@ impl Hub {
         self.state.lock().woken.len()
     }
 
-    /// Takes the finalizer that was deferred last.
-    pub(in crate::group) fn take_finalizer(&self) -> Option<(TaskInfo, BoxFuture)> {
-        self.state.lock().finalizers.pop()
-    }
-
     /// Keeps a finalizer for the end. False if the group has returned.
     pub(in crate::group) fn defer(
         &self,
@@ -176,18 +172,22 @@ impl Hub {
         Ok(())
     }
 
-    /// Closes the group if nothing has come up meanwhile.
-    pub(in crate::group) fn close(&self) -> bool {
-        let mut state = self.state.lock();
-        if state.live > 0 || !state.finalizers.is_empty() {
-            return false;
-        }
+    /// Closes the group, of which nothing is left. Returns its report.
+    fn close(&self, mut state: MutexGuard<'_, State>) -> Vec<RawFailure> {
         state.closed = true;
         self.mark_closed();
         let above = state.above.take();
+        let failures = mem::take(&mut state.failures);
         drop(state);
         drop(above);
-        true
+        failures
+    }
+
+    /// Closes the group if nothing is left of it. Returns its report.
+    fn try_close(&self) -> Option<Vec<RawFailure>> {
+        let state = self.state.lock();
+        let is_over = state.live == 0 && state.finalizers.is_empty();
+        is_over.then(|| self.close(state))
     }
 
     /// The owner is dropped and waits for nothing any more.
@@ -199,11 +199,6 @@ impl Hub {
         if let Err(panic) = catch(|| drop(waker)) {
             frame::report_panic(panic);
         }
-    }
-
-    /// Takes the report.
-    pub(in crate::group) fn take_failures(&self) -> Vec<RawFailure> {
-        mem::take(&mut self.state.lock().failures)
     }
 
     /// Records a panic of a member.
@@ -236,8 +231,8 @@ impl Hub {
         } else {
             frame::enclosing_home().map(|(home, _)| home)
         };
-        let failures = if self.close() {
-            self.take_failures()
+        let failures = if let Some(failures) = self.try_close() {
+            failures
         } else {
             if !placed {
                 self.set_place(frame::enclosing_home());
