@@ -216,6 +216,10 @@ impl Snapshot {
         Self(current.ok().flatten())
     }
 
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_none()
+    }
+
     /// Adds a value, in place of another one of the same local.
     fn with(&self, key: usize, value: Value) -> Self {
         USED.store(true, Ordering::Relaxed);

@@ -564,50 +564,60 @@ pub(crate) fn arrive(cx: &Context<'_>) -> Notice {
 }
 
 /// Lends the task's node to its seat.
-pub(crate) fn lend(node: &mut Option<Arc<dyn Node>>) {
+pub(crate) fn lend(node: Option<Arc<dyn Node>>) {
+    if node.is_none() {
+        return;
+    }
     look(|stack| {
         if let Some(level) = stack.last_mut() {
-            level.linked = node.is_some();
-            level.node = node.take();
+            level.linked = true;
+            level.node = node;
         }
     });
 }
 
-/// The task waits. Takes its node back, leaves its waker with the group unless that knows it already, and
-/// asks again what there is to know. Returns also whether it got an [`Aborted`](crate::Aborted) from a
-/// task of its group.
-pub(crate) fn depart(
-    node: &mut Option<Arc<dyn Node>>,
-    bed: &mut Option<Bed>,
-    cx: &Context<'_>,
-) -> (Notice, bool) {
+/// What a task takes along when it leaves its seat to wait.
+#[derive(Default)]
+pub(crate) struct Departure {
+    /// The task's node, if it has one by now.
+    pub(crate) node: Option<Arc<dyn Node>>,
+    pub(crate) notice: Notice,
+    /// Whether it got an [`Aborted`](crate::Aborted) from a task of its group.
+    pub(crate) saw_aborted: bool,
+}
+
+/// The task waits. Leaves its waker with the group unless that knows it already, and asks again what
+/// there is to know.
+pub(crate) fn depart(bed: &mut Option<Bed>, cx: &Context<'_>) -> Departure {
     let waker = bed.is_none().then(|| cx.waker().clone());
     let departed = look(|stack| {
         let level = stack.last_mut()?;
         let member = level.member.as_mut()?;
         level.linked = false;
-        *node = level.node.take();
         if let Some(waker) = waker {
             *bed = Some(member.home.sleep(member.task.id(), waker));
         }
-        let notice = member.home.notice(member.task.id());
-        Some((notice, member.saw_aborted))
+        Some(Departure {
+            node: level.node.take(),
+            notice: member.home.notice(member.task.id()),
+            saw_aborted: member.saw_aborted,
+        })
     });
     departed.flatten().unwrap_or_default()
 }
 
-/// The task is done, and its future is dropped. Takes its node back. Returns whether it got an
-/// [`Aborted`](crate::Aborted) from a task of its group.
-pub(crate) fn leave_seat(node: &mut Option<Arc<dyn Node>>, bed: Option<Bed>) -> bool {
+/// The task is done, and its future is dropped. Returns whether it got an
+/// [`Aborted`](crate::Aborted) from a task of its group, and its node.
+pub(crate) fn leave_seat(bed: Option<Bed>) -> (bool, Option<Arc<dyn Node>>) {
     let left = look(|stack| {
         let level = stack.last_mut()?;
         let member = level.member.as_mut()?;
         level.linked = false;
-        *node = level.node.take();
         member.finished = true;
         let kept = member.home.forget(member.task.id(), bed);
-        Some((member.saw_aborted, kept))
+        Some((member.saw_aborted, level.node.take(), kept))
     });
     left.flatten()
-        .is_some_and(|(saw_aborted, _waker)| saw_aborted)
+        .map(|(saw_aborted, node, _waker)| (saw_aborted, node))
+        .unwrap_or_default()
 }

@@ -46,6 +46,8 @@ pub(super) struct Budget {
     unwatched: u32,
     /// How often it has been read.
     looks: usize,
+    /// Whether the children took long when it was read last.
+    were_long: bool,
     spent: bool,
     endless: bool,
 }
@@ -58,6 +60,7 @@ impl Budget {
             look: 1,
             unwatched: 0,
             looks: 0,
+            were_long: false,
             spent: false,
             endless: false,
         }
@@ -97,6 +100,12 @@ impl Budget {
         }
     }
 
+    /// Whether the children that were run last were so short that a second runner is in the way of the
+    /// first one more than it helps.
+    pub(super) fn is_for_one(&self) -> bool {
+        self.looks > 0 && !self.were_long
+    }
+
     /// A child has been run, and so many more were ready when it was taken.
     pub(super) fn spend(&mut self, hub: &Arc<Hub>, ready: usize) {
         self.run += 1;
@@ -106,11 +115,14 @@ impl Budget {
     }
 
     fn look_at_clock(&mut self, hub: &Arc<Hub>, ready: usize) {
-        let looks = self.looks;
+        let at_first = LONG_POLL_AT_FIRST.get(self.looks);
         if let Some(poll) = self.read_clock() {
             let left = poll.saturating_mul(u32::try_from(ready).unwrap_or(u32::MAX));
-            let at_first = LONG_POLL_AT_FIRST.get(looks);
-            if poll >= *at_first.unwrap_or(&LONG_POLL) && left >= WORTH_HELP {
+            let are_long = poll >= *at_first.unwrap_or(&LONG_POLL);
+            // Once can be chance: the system had something else to do.
+            let is_sure = at_first.is_some() || self.were_long;
+            self.were_long = are_long;
+            if are_long && is_sure && left >= WORTH_HELP {
                 hub.call_help();
             }
         }

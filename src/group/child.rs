@@ -18,7 +18,7 @@ use super::{
 use crate::{
     error::{Aborted, Cause, Panic, RawFailure, TaskInfo, catch},
     frame::{self, Bed, Enclosed, Member, Node, Notice, Role, Seat},
-    locals::Snapshot,
+    locals::{Entered, Snapshot},
     pool,
     sim::{Cleanup, Event},
 };
@@ -61,19 +61,22 @@ fn schedule(runnable: Runnable) {
     hub.push(runnable);
 }
 
-/// Runs parallel children that are ready, one after the other, while there is time.
-pub(super) fn run_ready(hub: &Arc<Hub>, budget: &mut Budget) {
+/// Runs parallel children that are ready, one after the other, while there is time. Returns how many.
+pub(super) fn run_ready(hub: &Arc<Hub>, budget: &mut Budget) -> usize {
+    let mut ran = 0;
     let mut next = hub.next_child(false, budget.is_left());
     if next.is_none() {
-        return;
+        return ran;
     }
     let mut seat = Seat::new(hub.as_home());
     while let Some((runnable, ready)) = next {
+        ran += 1;
         budget.begin(ready);
         let gone = run_once(&mut seat, runnable);
         budget.spend(hub, ready);
         next = hub.next_child(gone, budget.is_left());
     }
+    ran
 }
 
 /// Runs a parallel child once. True if it is gone.
@@ -104,9 +107,10 @@ pub(super) fn help(hub: &Arc<Hub>) {
 
 /// Runs children until none is ready; and what is left to do if the group has lost its owner.
 async fn help_out(hub: Arc<Hub>) {
+    let mut taken = hub.taken();
     loop {
-        run_batch(&hub);
-        match hub.next_errand() {
+        let ran = run_batch(&hub);
+        match hub.next_errand(&mut taken, ran) {
             Errand::Run => yield_now().await,
             Errand::Finalize(task, finalizer) => {
                 see_out(Arc::clone(&hub), task, finalizer).await;
@@ -122,9 +126,12 @@ pub(super) async fn see_out(hub: Arc<Hub>, task: TaskInfo, finalizer: BoxFuture)
     hub.turn_away();
 }
 
-fn run_batch(hub: &Arc<Hub>) {
+/// Runs children while there is time. Returns how many, if they are too short to be shared.
+fn run_batch(hub: &Arc<Hub>) -> Option<usize> {
     let _watch = pool::watch(Arc::clone(hub) as _);
-    run_ready(hub, &mut Budget::new());
+    let mut budget = Budget::new();
+    let ran = run_ready(hub, &mut budget);
+    budget.is_for_one().then_some(ran)
 }
 
 /// Runs a deferred finalizer, shielded.
@@ -180,14 +187,12 @@ pub(super) struct Child<F, E> {
     /// `None` once it is gone.
     #[pin]
     body: Option<F>,
-    /// The task's place in the tree, once something below it needs one above.
-    node: Option<Arc<dyn Node>>,
+    /// What few tasks have.
+    luggage: Luggage,
     /// Where its group keeps the waker, once it has waited.
     bed: Option<Bed>,
     /// Whether it ever got an [`Aborted`] from a task of its own group.
     saw_aborted: bool,
-    /// The task-locals of its spawner.
-    locals: Snapshot,
     error: PhantomData<fn() -> E>,
 }
 
@@ -195,10 +200,9 @@ impl<F, E> Child<F, E> {
     pub(super) fn new(body: F) -> Self {
         Self {
             body: Some(body),
-            node: None,
+            luggage: Luggage::take(),
             bed: None,
             saw_aborted: false,
-            locals: Snapshot::take(),
             error: PhantomData,
         }
     }
@@ -206,8 +210,55 @@ impl<F, E> Child<F, E> {
     /// A child that has a node in the tree already.
     pub(super) fn with_node(body: F, node: Arc<dyn Node>) -> Self {
         let mut child = Self::new(body);
-        child.node = Some(node);
+        child.luggage.put_node(Some(node));
         child
+    }
+}
+
+/// What few tasks have. Boxed, since all tasks pay for the room: a waiting task costs its owner memory,
+/// and one that is small costs its allocator less time.
+#[derive(Default)]
+struct Luggage(Option<Box<Contents>>);
+
+#[derive(Default)]
+struct Contents {
+    /// The task's place in the tree, once something below it needs one above.
+    node: Option<Arc<dyn Node>>,
+    /// The task-locals of its spawner.
+    locals: Snapshot,
+}
+
+impl Luggage {
+    /// Packs what the spawner gives along.
+    fn take() -> Self {
+        let locals = Snapshot::take();
+        if locals.is_empty() {
+            return Self::default();
+        }
+        let node = None;
+        Self(Some(Box::new(Contents { node, locals })))
+    }
+
+    fn node(&self) -> Option<&Arc<dyn Node>> {
+        self.0.as_ref()?.node.as_ref()
+    }
+
+    fn take_node(&mut self) -> Option<Arc<dyn Node>> {
+        self.0.as_mut()?.node.take()
+    }
+
+    fn put_node(&mut self, node: Option<Arc<dyn Node>>) {
+        if node.is_some() {
+            self.0.get_or_insert_default().node = node;
+        }
+    }
+
+    /// Makes the task-locals those of the running code, until the guard is dropped.
+    fn enter(&self) -> Entered {
+        match &self.0 {
+            Some(contents) => contents.locals.enter(),
+            None => Snapshot::default().enter(),
+        }
     }
 }
 
@@ -228,11 +279,9 @@ where
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut this = self.project();
-        let _entered = this.locals.enter();
-        let is_cut = is_cut(this.node.as_ref(), frame::arrive(cx));
-        if this.node.is_some() {
-            frame::lend(this.node);
-        }
+        let _entered = this.luggage.enter();
+        let is_cut = is_cut(this.luggage.node(), frame::arrive(cx));
+        frame::lend(this.luggage.take_node());
         let ending = if is_cut {
             Ending::Cut
         } else {
@@ -245,16 +294,17 @@ where
                 Ok(Poll::Ready(Err(error))) => Ending::Failed(error),
                 Err(panic) => Ending::Panicked(panic),
                 Ok(Poll::Pending) => {
-                    let (notice, saw_aborted) = frame::depart(this.node, this.bed, cx);
-                    *this.saw_aborted |= saw_aborted;
-                    if let Some(node) = &this.node {
+                    let departure = frame::depart(this.bed, cx);
+                    *this.saw_aborted |= departure.saw_aborted;
+                    this.luggage.put_node(departure.node);
+                    if let Some(node) = this.luggage.node() {
                         node.state().set_waker(cx.waker());
                     }
-                    if !self::is_cut(this.node.as_ref(), notice) {
+                    if !self::is_cut(this.luggage.node(), departure.notice) {
                         frame::tell(Event::Waits);
                         return Poll::Pending;
                     }
-                    frame::lend(this.node);
+                    frame::lend(this.luggage.take_node());
                     Ending::Cut
                 }
             }
@@ -267,10 +317,11 @@ where
             // Before its group forgets it.
             frame::current_member(|member| member.home.note_cut(member.task.id()));
         }
-        *this.saw_aborted |= frame::leave_seat(this.node, this.bed.take());
+        let (saw_aborted, node) = frame::leave_seat(this.bed.take());
+        *this.saw_aborted |= saw_aborted;
         let result = conclude(ending, dropped, *this.saw_aborted);
-        if let Some(node) = &this.node {
-            frame::abandon_below(node);
+        if let Some(node) = node {
+            frame::abandon_below(&node);
             node.retire();
         }
         frame::tell_gone();
@@ -343,7 +394,7 @@ impl<F, E> Child<F, E> {
         if let Err(panic) = catch(|| frame::dropping(|| this.body.set(None))) {
             frame::report_panic(panic);
         }
-        if let Some(node) = this.node {
+        if let Some(node) = this.luggage.take_node() {
             node.retire();
         }
         frame::tell_gone();

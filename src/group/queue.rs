@@ -55,7 +55,9 @@ impl<T> Queue<T> {
     pub(super) fn pop_front(&mut self) -> Option<T> {
         let entry = self.front.pop_front()?;
         self.len -= 1;
-        self.move_up();
+        if self.front.is_empty() && self.len > 0 {
+            self.move_up();
+        }
         Some(entry)
     }
 
@@ -74,6 +76,7 @@ impl<T> Queue<T> {
     }
 
     /// The next block goes to the front if there is nothing left there.
+    #[cold]
     fn move_up(&mut self) {
         while self.front.is_empty() {
             match self.others.pop_front() {

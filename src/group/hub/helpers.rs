@@ -1,6 +1,6 @@
 //! Helpers: who runs children besides the owner.
 
-use std::sync::Arc;
+use std::{mem, sync::Arc};
 
 use super::{BoxFuture, Call, Hub, Owner, Then};
 use crate::{error::TaskInfo, pool::Watched};
@@ -16,10 +16,26 @@ pub(in crate::group) enum Errand {
 }
 
 impl Hub {
+    /// How many children have been taken from the queue.
+    pub(in crate::group) fn taken(&self) -> usize {
+        self.state.lock().taken
+    }
+
     /// What a helper does next, when it has nothing to run or has run enough.
-    pub(in crate::group) fn next_errand(self: &Arc<Self>) -> Errand {
+    ///
+    /// `ran` says how many children it has run that were too short to be shared. It leaves the others
+    /// to the owner then, if that is at it: while `taken` grew to what it is now, as many at least
+    /// were taken by somebody else.
+    pub(in crate::group) fn next_errand(
+        self: &Arc<Self>,
+        taken: &mut usize,
+        ran: Option<usize>,
+    ) -> Errand {
         self.change(|state| {
-            if !state.queue.is_empty() {
+            let together = state.taken.wrapping_sub(mem::replace(taken, state.taken));
+            let is_in_the_way = ran.is_some_and(|ran| together > 2 * (ran + 1));
+            let is_left = is_in_the_way && state.owner == Owner::Driving;
+            if !state.queue.is_empty() && !is_left {
                 return (Errand::Run, Then::default());
             }
             if state.owner == Owner::Gone && state.live == 0 {

@@ -43,7 +43,9 @@ impl Sleepers {
 
     /// Forgets a task. Returns its waker, if there is one.
     pub(super) fn forget(&mut self, id: u64, bed: Option<Bed>) -> Option<Waker> {
-        self.marked.remove(&id);
+        if !self.marked.is_empty() {
+            self.marked.remove(&id);
+        }
         if let Some(index) = &mut self.index {
             index.remove(&id);
         }
