@@ -127,6 +127,9 @@ pub(crate) trait Home: Node {
     /// Whether this task was cancelled through its handle.
     fn is_marked(&self, id: u64) -> bool;
 
+    /// Whether a task that has no node is cancelled: through its handle, or with its group.
+    fn has_cancelled(&self, id: u64) -> bool;
+
     /// This group's place in the tree of frames.
     fn node(self: Arc<Self>) -> Arc<dyn Node>;
 }
@@ -299,36 +302,44 @@ fn make_node(stack: &mut [Level], index: usize) -> Option<(Arc<dyn Node>, Arc<dy
 ///
 /// A deadline that has passed counts once its scope has noticed; see [`due`].
 pub(crate) fn cancelled() -> bool {
-    is_cancelled_out_to(Role::holds_off)
-}
-
-/// Whether a frame that the running code is under has been cancelled, out to the nearest one of such
-/// a role.
-fn is_cancelled_out_to(is_end: fn(Role) -> bool) -> bool {
-    let cancelled = |stack: &mut Vec<Level>| {
-        for level in stack.iter().rev().take_while(|level| !is_end(level.role)) {
-            if level
-                .node
-                .as_ref()
-                .is_some_and(|node| node.state().is_cancelled())
-            {
-                return true;
-            }
-            let Some(member) = &level.member else {
-                continue;
-            };
-            if level.role == Role::Task && member.home.is_marked(member.task.id()) {
-                return true;
-            }
-            if level.detached {
-                // A task that has a node is told of its group there; and until it has entered the
-                // group (see `start`), its node is all that counts.
-                return !level.linked && member.home.state().is_cancelled();
-            }
-        }
-        false
+    // Every operation asks, and most are those of a task with no frame of its own.
+    let cancelled = |stack: &mut Vec<Level>| match stack.last() {
+        Some(Level {
+            role: Role::Task,
+            node: None,
+            detached: true,
+            member: Some(member),
+            ..
+        }) => member.home.has_cancelled(member.task.id()),
+        _ => is_cancelled_out_to(stack, Role::holds_off),
     };
     look(cancelled).unwrap_or(false)
+}
+
+/// Whether one of these frames has been cancelled, out to the nearest one of such a role.
+#[inline(never)]
+fn is_cancelled_out_to(stack: &[Level], is_end: fn(Role) -> bool) -> bool {
+    for level in stack.iter().rev().take_while(|level| !is_end(level.role)) {
+        if level
+            .node
+            .as_ref()
+            .is_some_and(|node| node.state().is_cancelled())
+        {
+            return true;
+        }
+        let Some(member) = &level.member else {
+            continue;
+        };
+        if level.role == Role::Task && member.home.is_marked(member.task.id()) {
+            return true;
+        }
+        if level.detached {
+            // A task that has a node is told of its group there; and until it has entered the
+            // group (see `start`), its node is all that counts.
+            return !level.linked && member.home.state().is_cancelled();
+        }
+    }
+    false
 }
 
 /// The earliest deadline of the frames that the running code is under, out to the nearest shield.
@@ -374,7 +385,9 @@ pub(crate) fn due() -> bool {
 /// What code is told that asks whether it has been cancelled: as [`due`], but destructors, which
 /// nothing can cut any more, are told the truth.
 pub(crate) fn is_cancelled() -> bool {
-    due() || is_cancelled_out_to(|role| role == Role::Shield)
+    let out_to_shield =
+        |stack: &mut Vec<Level>| is_cancelled_out_to(stack, |role| role == Role::Shield);
+    due() || look(out_to_shield).unwrap_or(false)
 }
 
 /// The group of the innermost member, for a group that is being opened there.

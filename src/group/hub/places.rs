@@ -49,6 +49,14 @@ impl Node for Hub {
     }
 }
 
+impl Hub {
+    /// Out of line, so that those who ask while no task is marked do not pay for the lock.
+    #[cold]
+    fn is_among_marked(&self, id: u64) -> bool {
+        self.sleepers.lock().is_marked(id)
+    }
+}
+
 impl Home for Hub {
     fn take_in(self: Arc<Self>, failure: RawFailure) -> Option<Refused> {
         {
@@ -120,7 +128,11 @@ impl Home for Hub {
     #[inline]
     fn is_marked(&self, id: u64) -> bool {
         // Acquire: pairs with the Release in `cancel_task`.
-        self.any_marked.load(Ordering::Acquire) && self.sleepers.lock().is_marked(id)
+        self.any_marked.load(Ordering::Acquire) && self.is_among_marked(id)
+    }
+
+    fn has_cancelled(&self, id: u64) -> bool {
+        self.node.is_cancelled() || self.is_marked(id)
     }
 
     fn node(self: Arc<Self>) -> Arc<dyn Node> {
