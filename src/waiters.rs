@@ -8,7 +8,7 @@ use std::{mem, task::Waker};
 
 use slab::Slab;
 
-pub(crate) use self::polling::{Aftermath, Caller, poll_locked};
+pub(crate) use self::polling::{Aftermath, Caller, poll_from, poll_locked};
 
 /// Where there is no slot.
 const NOWHERE: usize = usize::MAX;

@@ -13,9 +13,9 @@ use futures_lite::Stream;
 use super::{
     error::{RecvError, TryRecvError},
     shared::Shared,
-    state::Refusal,
+    state::{Refusal, State},
 };
-use crate::{frame, waiters::Place};
+use crate::{frame, lock::MutexGuard, waiters::Place};
 
 /// The receiving end of a channel.
 ///
@@ -324,12 +324,19 @@ impl<T> Stream for Receiver<T> {
     type Item = T;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<T>> {
+        let this = &mut *self;
         if frame::cancelled() {
-            self.withdraw();
+            this.withdraw();
             return Poll::Pending;
         }
-        let Self { shared, place } = &mut *self;
-        shared.poll(cx, |state, caller, after| {
+        let (shared, place) = (&this.shared, &mut this.place);
+        let mut state = shared.lock();
+        if !place.is_taken() {
+            if let Some(item) = state.recv_unnoticed() {
+                return Poll::Ready(Some(item));
+            }
+        }
+        shared.poll_from(state, cx, |state, caller, after| {
             state.poll_next(place, caller, after)
         })
     }
@@ -366,6 +373,19 @@ pub struct Received<'a, T> {
 }
 
 impl<T> Received<'_, T> {
+    /// Receives, or waits, as one whom others are concerned with.
+    #[inline(never)]
+    fn poll_from(
+        &mut self,
+        locked: MutexGuard<'_, State<T>>,
+        cx: &Context<'_>,
+    ) -> Poll<Result<T, RecvError>> {
+        let Self { shared, place } = self;
+        shared.poll_from(locked, cx, |state, caller, after| {
+            state.poll_recv(place, caller, after)
+        })
+    }
+
     /// Stops waiting. An item that this was woken for goes to the next in line.
     fn withdraw(&mut self) {
         if self.place.is_taken() {
@@ -380,14 +400,18 @@ impl<T> Future for Received<'_, T> {
     type Output = Result<T, RecvError>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = &mut *self;
         if frame::cancelled() {
-            self.withdraw();
+            this.withdraw();
             return Poll::Pending;
         }
-        let Self { shared, place } = &mut *self;
-        shared.poll(cx, |state, caller, after| {
-            state.poll_recv(place, caller, after)
-        })
+        let mut state = this.shared.lock();
+        if !this.place.is_taken() {
+            if let Some(item) = state.recv_unnoticed() {
+                return Poll::Ready(Ok(item));
+            }
+        }
+        this.poll_from(state, cx)
     }
 }
 

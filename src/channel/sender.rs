@@ -12,9 +12,9 @@ use super::{
     error::{ReserveError, SendError, TryReserveError, TrySendError},
     permit::Permit,
     shared::Shared,
-    state::Refusal,
+    state::{Refusal, State},
 };
-use crate::{frame, waiters::Place};
+use crate::{frame, lock::MutexGuard, waiters::Place};
 
 /// The sending end of a channel.
 ///
@@ -420,6 +420,27 @@ impl<T> Sent<'_, T> {
         self.item.take()
     }
 
+    /// Sends, or waits, as one whom others are concerned with.
+    #[inline(never)]
+    fn poll_from(
+        &mut self,
+        locked: MutexGuard<'_, State<T>>,
+        cx: &Context<'_>,
+    ) -> Poll<Result<(), SendError<T>>> {
+        let Self {
+            shared,
+            item,
+            place,
+        } = self;
+        let polled = shared.poll_from(locked, cx, |state, caller, after| {
+            state.poll_send(item, place, caller, after)
+        });
+        polled.map(|sent| match (sent, item.take()) {
+            (Err(_), Some(item)) => Err(SendError::new(item)),
+            _ => Ok(()),
+        })
+    }
+
     /// Stops waiting. Room that was granted meanwhile goes to the next in line.
     fn withdraw(&mut self) {
         if self.place.is_taken() {
@@ -434,22 +455,16 @@ impl<T> Future for Sent<'_, T> {
     type Output = Result<(), SendError<T>>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = &mut *self;
         if frame::cancelled() {
-            self.withdraw();
+            this.withdraw();
             return Poll::Pending;
         }
-        let Self {
-            shared,
-            item,
-            place,
-        } = &mut *self;
-        let polled = shared.poll(cx, |state, caller, after| {
-            state.poll_send(item, place, caller, after)
-        });
-        polled.map(|sent| match (sent, item.take()) {
-            (Err(_), Some(item)) => Err(SendError::new(item)),
-            _ => Ok(()),
-        })
+        let mut state = this.shared.lock();
+        if !this.place.is_taken() && state.send_unnoticed(&mut this.item) {
+            return Poll::Ready(Ok(()));
+        }
+        this.poll_from(state, cx)
     }
 }
 

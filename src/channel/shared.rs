@@ -9,8 +9,8 @@ use super::state::{Capacity, State};
 use crate::{
     error::{Panic, catch},
     frame,
-    lock::Mutex,
-    waiters::{Aftermath, Caller, poll_locked},
+    lock::{Mutex, MutexGuard},
+    waiters::{Aftermath, Caller, poll_from, poll_locked},
 };
 
 /// What becomes of items that nobody received.
@@ -44,6 +44,11 @@ impl<T> Shared<T> {
         result
     }
 
+    /// Locks the state, to do at once what can be done at once.
+    pub(super) fn lock(&self) -> MutexGuard<'_, State<T>> {
+        self.state.lock()
+    }
+
     /// Polls the state; see [`poll_locked`].
     pub(super) fn poll<R>(
         &self,
@@ -51,6 +56,16 @@ impl<T> Shared<T> {
         attempt: impl FnMut(&mut State<T>, &mut Caller<'_>, &mut Aftermath) -> Poll<R>,
     ) -> Poll<R> {
         poll_locked(&self.state, cx, attempt)
+    }
+
+    /// Polls the state, which has been locked already; see [`poll_from`].
+    pub(super) fn poll_from<R>(
+        &self,
+        locked: MutexGuard<'_, State<T>>,
+        cx: &Context<'_>,
+        attempt: impl FnMut(&mut State<T>, &mut Caller<'_>, &mut Aftermath) -> Poll<R>,
+    ) -> Poll<R> {
+        poll_from(&self.state, locked, cx, attempt)
     }
 
     /// Disposes of items that nobody received, whatever some of them do. Returns the first panic;

@@ -43,6 +43,8 @@ pub(super) struct State<T> {
     streams: Waiters,
     /// Those who wait for the channel to be closed.
     watchers: Waiters,
+    /// The limit, while it does not depend on who waits and the channel is open; else 0.
+    quiet_limit: usize,
     /// Nothing more can be sent, except with permits.
     closed: bool,
     /// A sender was dropped by a panic.
@@ -80,6 +82,11 @@ impl<T> State<T> {
             receivers: Waiters::new(),
             streams: Waiters::new(),
             watchers: Waiters::new(),
+            quiet_limit: match capacity {
+                Capacity::Bounded(capacity) => capacity,
+                Capacity::Rendezvous => 0,
+                Capacity::Unbounded => usize::MAX,
+            },
             closed: false,
             broken: false,
             sender_count: 1,
@@ -177,6 +184,20 @@ impl<T> State<T> {
 
 /// Sending.
 impl<T> State<T> {
+    /// Takes the item of a newcomer, if that concerns nobody else.
+    #[inline]
+    pub(super) fn send_unnoticed(&mut self, item: &mut Option<T>) -> bool {
+        let nobody_waits =
+            self.senders.waiting() + self.receivers.waiting() + self.streams.waiting() == 0;
+        let unnoticed = nobody_waits && self.taken() < self.quiet_limit;
+        if unnoticed {
+            if let Some(item) = item.take() {
+                self.push(item);
+            }
+        }
+        unnoticed
+    }
+
     /// Finds room for an item at once.
     fn find_room(&self) -> Result<(), Refusal> {
         if self.closed {
@@ -293,6 +314,14 @@ impl<T> State<T> {
 
 /// Receiving.
 impl<T> State<T> {
+    /// Takes an item for a newcomer, if there is one and that concerns nobody else.
+    #[inline]
+    pub(super) fn recv_unnoticed(&mut self) -> Option<T> {
+        let unnoticed =
+            self.senders.waiting() == 0 && self.has_spare_item() && self.quiet_limit > 0;
+        unnoticed.then(|| self.items.pop_front()).flatten()
+    }
+
     /// Takes an item if there is one for a newcomer.
     pub(super) fn try_recv(&mut self, after: &mut Aftermath) -> Result<T, Refusal> {
         let item = self.has_spare_item().then(|| self.pop(after)).flatten();
@@ -381,6 +410,7 @@ impl<T> State<T> {
         let was_open = !self.closed;
         if was_open {
             self.closed = true;
+            self.quiet_limit = 0;
             self.senders.wake_all(after);
             self.watchers.grant_all(after);
             self.settle(after);

@@ -5,7 +5,11 @@ use std::{
     task::{Context, Poll, Waker},
 };
 
-use crate::{error::catch, frame, lock::Mutex};
+use crate::{
+    error::catch,
+    frame,
+    lock::{Mutex, MutexGuard},
+};
 
 /// Polls a state that tasks wait for: one lock, or two if the task has to wait and has a foreign
 /// waker.
@@ -16,6 +20,16 @@ use crate::{error::catch, frame, lock::Mutex};
 pub(crate) fn poll_locked<S, T>(
     state: &Mutex<S>,
     cx: &Context<'_>,
+    attempt: impl FnMut(&mut S, &mut Caller<'_>, &mut Aftermath) -> Poll<T>,
+) -> Poll<T> {
+    poll_from(state, state.lock(), cx, attempt)
+}
+
+/// As [`poll_locked`], for one who has locked the state already.
+pub(crate) fn poll_from<S, T>(
+    state: &Mutex<S>,
+    locked: MutexGuard<'_, S>,
+    cx: &Context<'_>,
     mut attempt: impl FnMut(&mut S, &mut Caller<'_>, &mut Aftermath) -> Poll<T>,
 ) -> Poll<T> {
     let mut caller = Caller {
@@ -25,12 +39,15 @@ pub(crate) fn poll_locked<S, T>(
         replaced: None,
     };
     let mut after = Aftermath::default();
+    let mut locked = locked;
     let polled = loop {
-        let polled = attempt(&mut state.lock(), &mut caller, &mut after);
+        let polled = attempt(&mut locked, &mut caller, &mut after);
+        drop(locked);
         if !mem::take(&mut caller.needs_clone) {
             break polled;
         }
         caller.clone = Some(cx.waker().clone());
+        locked = state.lock();
     };
     after.run();
     let Caller {
