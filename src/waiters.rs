@@ -149,13 +149,20 @@ impl<W> Waiters<W> {
 
     /// Puts a waiter at the end of the line.
     fn join(&mut self, want: W, waker: Waker) -> usize {
+        let before = self.last;
         let key = self.slots.insert(Slot {
             want,
             ticket: self.next_ticket,
-            stage: Stage::Granted,
+            stage: Stage::Waiting {
+                waker: Some(waker),
+                before,
+                after: NOWHERE,
+            },
         });
         self.next_ticket += 1;
-        self.link(key, Some(waker), self.last, NOWHERE);
+        self.last = key;
+        *self.after_of(before) = key;
+        self.waiting += 1;
         key
     }
 

@@ -127,11 +127,23 @@ impl<T> State<T> {
     /// Restores what is true whenever the lock is free, after something has changed.
     #[inline]
     fn settle(&mut self, after: &mut Aftermath) {
-        if self.has_spare_item() && self.receivers.waiting() + self.streams.waiting() > 0 {
+        if self.receivers.waiting() + self.streams.waiting() > 0 {
             self.give_turns(after);
         }
-        if self.closed || self.senders.waiting() > 0 {
+        if self.senders.waiting() > 0 && !self.closed {
             self.give_claims(after);
+        }
+        if self.quiet_limit == 0 {
+            self.settle_end(after);
+        }
+    }
+
+    /// Restores what is not to be thought of as long as the limit stands.
+    #[inline(never)]
+    fn settle_end(&mut self, after: &mut Aftermath) {
+        if self.is_over() {
+            self.receivers.wake_all(after);
+            self.streams.grant_all(after);
         }
         if self.capacity == Capacity::Rendezvous {
             self.revoke_claims();
@@ -146,14 +158,9 @@ impl<T> State<T> {
         }
     }
 
-    /// Tells senders of room; or receivers that it is over.
+    /// Tells senders of room.
     fn give_claims(&mut self, after: &mut Aftermath) {
-        if !self.closed {
-            while self.taken() < self.limit() && self.senders.grant_first(after) {}
-        } else if self.is_over() {
-            self.receivers.wake_all(after);
-            self.streams.grant_all(after);
-        }
+        while self.taken() < self.limit() && self.senders.grant_first(after) {}
     }
 
     /// Takes claims back that were for receivers which have gone since.
@@ -240,6 +247,7 @@ impl<T> State<T> {
     }
 
     /// Takes the item once there is room for it.
+    #[inline]
     pub(super) fn poll_send(
         &mut self,
         item: &mut Option<T>,
@@ -333,6 +341,7 @@ impl<T> State<T> {
     }
 
     /// Takes an item once there is one.
+    #[inline]
     pub(super) fn poll_recv(
         &mut self,
         place: &mut Place,
@@ -349,8 +358,10 @@ impl<T> State<T> {
             return Poll::Ready(Err(self.end()));
         }
         self.receivers.park(place, caller, ());
-        // In a rendezvous channel, a receiver that waits is room for a sender.
-        self.settle(after);
+        if self.quiet_limit == 0 {
+            // In a rendezvous channel, a receiver that waits is room for a sender.
+            self.settle(after);
+        }
         Poll::Pending
     }
 

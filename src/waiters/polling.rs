@@ -103,16 +103,11 @@ impl Caller<'_> {
 
 /// What is left to be done after unlocking: wakers to be woken and to be dropped.
 ///
-/// Both are foreign code, which may panic or come back here. Most operations concern nobody else and
-/// leave nothing, at the cost of one comparison.
+/// Both are foreign code, which may panic or come back here.
 #[derive(Debug, Default)]
 #[must_use = "run it after unlocking, or tasks sleep on"]
-pub(crate) struct Aftermath(Option<Chores>);
-
-/// What is left, if there is anything.
-#[derive(Debug, Default)]
-struct Chores {
-    /// To be woken. Most of the time there is one, and no need for the list.
+pub(crate) struct Aftermath {
+    /// To be woken. Most of the time there is one at most, and no need for the list.
     wake: Option<Waker>,
     /// More to be woken, after that one.
     wake_more: Vec<Waker>,
@@ -122,40 +117,31 @@ struct Chores {
 
 impl Aftermath {
     /// Wakes a task later.
+    #[inline]
     pub(super) fn wake(&mut self, waker: Option<Waker>) {
-        if let Some(waker) = waker {
-            let chores = self.0.get_or_insert_default();
-            match chores.wake {
-                None => chores.wake = Some(waker),
-                Some(_) => chores.wake_more.push(waker),
-            }
+        if self.wake.is_none() {
+            self.wake = waker;
+        } else {
+            self.wake_more.extend(waker);
         }
     }
 
     /// Drops a waker later.
     pub(super) fn drop(&mut self, waker: Option<Waker>) {
-        if let Some(waker) = waker {
-            let chores = self.0.get_or_insert_default();
-            match chores.gone {
-                None => chores.gone = Some(waker),
-                // It does not fit; a wake-up too many does no harm.
-                Some(_) => chores.wake_more.push(waker),
-            }
+        if self.gone.is_none() {
+            self.gone = waker;
+        } else {
+            // It does not fit; a wake-up too many does no harm.
+            self.wake(waker);
         }
     }
 
     /// Does what is left to be done.
     #[inline]
     pub(crate) fn run(self) {
-        if let Some(chores) = self.0 {
-            chores.run();
+        if self.wake.is_some() {
+            frame::wake(self.wake);
         }
-    }
-}
-
-impl Chores {
-    fn run(self) {
-        frame::wake(self.wake);
         if !self.wake_more.is_empty() {
             frame::wake(self.wake_more);
         }
