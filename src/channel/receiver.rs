@@ -399,6 +399,7 @@ impl<T> Received<'_, T> {
 impl<T> Future for Received<'_, T> {
     type Output = Result<T, RecvError>;
 
+    #[inline]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = &mut *self;
         if frame::cancelled() {

@@ -454,6 +454,7 @@ impl<T> Sent<'_, T> {
 impl<T> Future for Sent<'_, T> {
     type Output = Result<(), SendError<T>>;
 
+    #[inline]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = &mut *self;
         if frame::cancelled() {
@@ -469,6 +470,7 @@ impl<T> Future for Sent<'_, T> {
 }
 
 impl<T> Drop for Sent<'_, T> {
+    #[inline]
     fn drop(&mut self) {
         self.withdraw();
         if self.item.is_some() {
