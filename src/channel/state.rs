@@ -191,7 +191,7 @@ impl<T> State<T> {
 
 /// Sending.
 impl<T> State<T> {
-    /// Takes the item of a newcomer, if that concerns nobody else.
+    /// Takes the item of a newcomer, if that concerns nobody else. False if it may.
     #[inline]
     pub(super) fn send_unnoticed(&mut self, item: &mut Option<T>) -> bool {
         let nobody_waits =
@@ -325,8 +325,8 @@ impl<T> State<T> {
     /// Takes an item for a newcomer, if there is one and that concerns nobody else.
     #[inline]
     pub(super) fn recv_unnoticed(&mut self) -> Option<T> {
-        let unnoticed =
-            self.senders.waiting() == 0 && self.has_spare_item() && self.quiet_limit > 0;
+        // Where there is a spare item, no receiver is in line.
+        let unnoticed = self.senders.waiting() == 0 && self.has_spare_item();
         unnoticed.then(|| self.items.pop_front()).flatten()
     }
 
