@@ -276,7 +276,7 @@ impl Log {
 
 const SENDERS: usize = 4;
 
-/// Case 167. The items carry the numbers of their sends; with room for one, they come in the order
+/// Case 182. The items carry the numbers of their sends; with room for one, they come in the order
 /// in which the sends got their turns.
 #[test]
 fn senders_that_wait_are_not_overtaken_by_tasks() {
@@ -314,7 +314,7 @@ fn senders_that_wait_are_not_overtaken_by_tasks() {
     });
 }
 
-/// Case 167. As above, with a thread for each.
+/// Case 182. As above, with a thread for each.
 #[test]
 fn senders_that_wait_are_not_overtaken_by_threads() {
     const EACH: usize = 2_000;
@@ -338,7 +338,7 @@ fn senders_that_wait_are_not_overtaken_by_threads() {
     });
 }
 
-/// Case 167. The items are numbered as they are sent; with one at a time, they go to the receives in
+/// Case 182. The items are numbered as they are sent; with one at a time, they go to the receives in
 /// the order in which these got their turns.
 #[test]
 fn receivers_that_wait_are_not_overtaken_by_threads() {
