@@ -59,7 +59,7 @@ pub use self::{
     error::{RecvError, ReserveError, SendError, TryRecvError, TryReserveError, TrySendError},
     oneshot::{OneshotReceiver, OneshotSender, oneshot},
     options::Options,
-    permit::Permit,
+    permit::{OwnedPermit, Permit},
     receiver::Receiver,
     sender::Sender,
     watch::{WatchReceiver, WatchSender, watch},

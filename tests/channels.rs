@@ -426,6 +426,70 @@ fn receivers_wait_for_permits_that_are_out() {
     assert_eq!(second.ready(), Err(RecvError::Closed));
 }
 
+#[test]
+fn an_owned_permit_is_a_sender_until_it_is_used() {
+    let (tx, rx) = channel::bounded(1);
+    let permit = now(tx.reserve_owned()).unwrap();
+    assert_eq!(tx.try_send(9), Err(TrySendError::Full(9)));
+    assert_eq!(tx.try_reserve_owned().unwrap_err(), TryReserveError::Full);
+    drop(tx);
+    assert_eq!((rx.sender_count(), rx.is_closed()), (1, false));
+    permit.send(1);
+    assert!(rx.is_closed());
+    assert_eq!(now(rx.recv()), Ok(1));
+    assert_eq!(now(rx.recv()), Err(RecvError::Closed));
+}
+
+#[test]
+fn an_owned_permit_that_is_dropped_lets_the_next_one_send() {
+    let (tx, rx) = channel::bounded(1);
+    let permit = tx.try_reserve_owned().unwrap();
+    let mut second = Waiting::begun(tx.reserve_owned());
+    let third = Waiting::begun(tx.reserve_owned());
+    drop(permit);
+    assert_eq!((second.wakes(), third.wakes()), (1, 0));
+    // Granted room, and dropped before it ran.
+    drop(second);
+    third.ready().unwrap().send(3);
+    assert_eq!(rx.try_recv(), Ok(3));
+    assert_eq!(tx.sender_count(), 1);
+
+    let kept = tx.try_reserve_owned().unwrap();
+    second = Waiting::begun(tx.reserve_owned());
+    tx.close();
+    assert_eq!(second.ready().unwrap_err(), ReserveError);
+    assert_eq!(tx.try_reserve_owned().unwrap_err(), TryReserveError::Closed);
+    kept.send(4);
+    assert_eq!(now(rx.recv()), Ok(4));
+    assert_eq!(now(rx.recv()), Err(RecvError::Closed));
+}
+
+#[test]
+fn an_owned_permit_dropped_by_a_panic_breaks_the_channel() {
+    let (tx, rx) = channel::bounded::<u8>(1);
+    let permit = tx.try_reserve_owned().unwrap();
+    drop(tx);
+    let panicked = catch_unwind(AssertUnwindSafe(|| {
+        let _permit = permit;
+        panic!("before it is sent");
+    }));
+    assert!(panicked.is_err());
+    assert_eq!(now(rx.recv()), Err(RecvError::Broken));
+}
+
+#[test]
+fn an_owned_permit_outlives_the_receiver() {
+    let disposed = Arc::new(AtomicUsize::new(0));
+    let counter = Arc::clone(&disposed);
+    let (tx, rx) = channel::Options::new()
+        .on_undelivered(move |item| counter.store(item, Ordering::SeqCst))
+        .bounded(1);
+    let permit = tx.try_reserve_owned().unwrap();
+    drop((tx, rx));
+    permit.send(7);
+    assert_eq!(disposed.load(Ordering::SeqCst), 7);
+}
+
 /// Case 175.
 #[test]
 fn a_consumer_that_leaves_early_cuts_the_producer() {
@@ -1129,6 +1193,8 @@ fn both_ends_and_their_futures_can_be_sent_between_threads() {
     drop(is_send(tx.send(Item::new(1))));
     drop(is_send(tx.reserve()));
     drop(is_send(tx.try_reserve()));
+    drop(is_send(tx.reserve_owned()));
+    drop(is_send(tx.try_reserve_owned()));
     drop(is_send(tx.closed()));
     drop(is_send(rx.recv()));
 }

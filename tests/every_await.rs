@@ -34,7 +34,7 @@ impl Count {
 
 type Ends<T> = (channel::Sender<T>, channel::Receiver<T>);
 
-/// Two tasks that send two items each, in both ways, and two that receive until the end.
+/// Two tasks that send two items each, in all ways, and two that receive until the end.
 fn traffic<T, M>(
     (tx, rx): Ends<T>,
     make: M,
@@ -46,13 +46,18 @@ where
     M: Fn() -> T + Clone + Send + 'static,
 {
     let program = group(async move |g: TaskGroup<'_, Error>| {
-        for _ in 0..2 {
+        for owned in [false, true] {
             let (tx, sent, make) = (tx.clone(), sent.clone(), make.clone());
             g.spawn(async move {
                 if tx.send(make()).await.is_ok() {
                     sent.add(1);
                 }
-                if let Ok(permit) = tx.reserve().await {
+                if owned {
+                    if let Ok(permit) = tx.reserve_owned().await {
+                        permit.send(make());
+                        sent.add(1);
+                    }
+                } else if let Ok(permit) = tx.reserve().await {
                     permit.send(make());
                     sent.add(1);
                 }

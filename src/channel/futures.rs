@@ -4,6 +4,6 @@ pub use super::{
     broadcast::BroadcastReceived,
     oneshot::OneshotClosed,
     receiver::Received,
-    sender::{Closed, Reserved, Sent},
+    sender::{Closed, Reserved, ReservedOwned, Sent},
     watch::{Changed, WatchedUntil},
 };

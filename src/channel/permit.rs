@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::shared::Shared;
+use super::{sender::Sender, shared::Shared};
 
 /// Room in a channel, kept for one item; from [`Sender::reserve`](super::Sender::reserve).
 ///
@@ -31,6 +31,11 @@ impl<'a, T> Permit<'a, T> {
         Self {
             shared: Some(shared),
         }
+    }
+
+    /// Leaves the room set aside, for another permit to stand for.
+    pub(super) fn keep(mut self) {
+        self.shared = None;
     }
 
     /// Sends an item. Neither waits nor fails.
@@ -72,5 +77,78 @@ impl<T> Drop for Permit<'_, T> {
 impl<T> fmt::Debug for Permit<'_, T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Permit").finish_non_exhaustive()
+    }
+}
+
+/// Room in a channel, kept for one item and for whoever has this; from
+/// [`Sender::reserve_owned`](super::Sender::reserve_owned).
+///
+/// It counts as a sender: the channel does not close before it is used or dropped, and dropping it
+/// by a panic breaks the channel. Dropping it without sending gives the room to the next in line.
+///
+/// # Examples
+///
+/// ```
+/// use headcount::{channel, group, run};
+///
+/// run(group(async |g| {
+///     let (tx, rx) = channel::bounded(1);
+///     let permit = tx.reserve_owned().await?;
+///     drop(tx);
+///     g.spawn(async move {
+///         permit.send("page");
+///         Ok(())
+///     });
+///     assert_eq!(rx.recv().await?, "page");
+///     assert!(rx.recv().await.is_err()); // Nobody is left who could send.
+///     Ok(())
+/// }))
+/// .unwrap();
+/// ```
+#[must_use = "the room is given back when the permit is dropped; send with it"]
+pub struct OwnedPermit<T> {
+    /// `None` once it was used.
+    sender: Option<Sender<T>>,
+}
+
+impl<T> OwnedPermit<T> {
+    /// Stands for room that has been set aside in the state.
+    pub(super) fn new(sender: Sender<T>) -> Self {
+        Self {
+            sender: Some(sender),
+        }
+    }
+
+    /// Sends an item. Neither waits nor fails.
+    ///
+    /// As [`Permit::send`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use headcount::{channel, run};
+    ///
+    /// let (tx, rx) = channel::bounded(1);
+    /// tx.try_reserve_owned().unwrap().send("page");
+    /// assert_eq!(run(rx.recv()), Ok("page"));
+    /// ```
+    pub fn send(mut self, item: T) {
+        if let Some(sender) = self.sender.take() {
+            Permit::new(&sender.shared).send(item);
+        }
+    }
+}
+
+impl<T> Drop for OwnedPermit<T> {
+    fn drop(&mut self) {
+        if let Some(sender) = self.sender.take() {
+            drop(Permit::new(&sender.shared));
+        }
+    }
+}
+
+impl<T> fmt::Debug for OwnedPermit<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("OwnedPermit").finish_non_exhaustive()
     }
 }

@@ -5,12 +5,12 @@ use std::{
     future::Future,
     pin::Pin,
     sync::Arc,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
 };
 
 use super::{
     error::{ReserveError, SendError, TryReserveError, TrySendError},
-    permit::Permit,
+    permit::{OwnedPermit, Permit},
     shared::Shared,
     state::{Refusal, State},
 };
@@ -48,7 +48,7 @@ use crate::{frame, lock::MutexGuard, waiters::Place};
 /// .unwrap();
 /// ```
 pub struct Sender<T> {
-    shared: Arc<Shared<T>>,
+    pub(super) shared: Arc<Shared<T>>,
 }
 
 impl<T> Sender<T> {
@@ -177,6 +177,79 @@ impl<T> Sender<T> {
             Err(Refusal::NotNow) => Err(TryReserveError::Full),
             Err(Refusal::Never) => Err(TryReserveError::Closed),
         }
+    }
+
+    /// Waits for room, and keeps it for an item that is sent by somebody else, elsewhere.
+    ///
+    /// As [`reserve`](Self::reserve), with a permit that does not borrow the sender: it moves into a
+    /// task that makes the item and sends it, so that no more such tasks are there than the channel
+    /// has room. It counts as a sender of its own for as long as it is there.
+    ///
+    /// # Errors
+    ///
+    /// Fails with [`ReserveError`] if the channel is closed, or gets closed while this waits.
+    ///
+    /// # Cancel safety
+    ///
+    /// As of [`reserve`](Self::reserve).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use headcount::{channel, group, run};
+    ///
+    /// run(group(async |g| {
+    ///     let (tx, rx) = channel::bounded(2);
+    ///     g.spawn_local(async {
+    ///         while let Ok(page) = rx.recv().await {
+    ///             assert!(page % 10 == 0);
+    ///         }
+    ///         Ok(())
+    ///     });
+    ///     for page in 0..5 {
+    ///         let permit = tx.reserve_owned().await?; // No task before there is room for its page.
+    ///         g.spawn(async move {
+    ///             permit.send(page * 10);
+    ///             Ok(())
+    ///         });
+    ///     }
+    ///     drop(tx);
+    ///     Ok(())
+    /// }))
+    /// .unwrap();
+    /// ```
+    pub fn reserve_owned(&self) -> ReservedOwned<T> {
+        ReservedOwned {
+            sender: Some(self.clone()),
+            place: Place::default(),
+        }
+    }
+
+    /// Keeps room for an item that is sent elsewhere, if there is room and nobody waits for it.
+    ///
+    /// As [`try_reserve`](Self::try_reserve), with the permit of
+    /// [`reserve_owned`](Self::reserve_owned).
+    ///
+    /// # Errors
+    ///
+    /// Fails with [`TryReserveError::Full`] or [`TryReserveError::Closed`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use headcount::channel;
+    ///
+    /// let (tx, rx) = channel::bounded(1);
+    /// let permit = tx.try_reserve_owned().unwrap();
+    /// drop(tx); // The permit is a sender as well.
+    /// permit.send("page");
+    /// assert_eq!(rx.try_recv(), Ok("page"));
+    /// assert!(rx.is_closed());
+    /// ```
+    pub fn try_reserve_owned(&self) -> Result<OwnedPermit<T>, TryReserveError> {
+        let permit = self.try_reserve()?;
+        permit.keep();
+        Ok(OwnedPermit::new(self.clone()))
     }
 
     /// Closes the channel for everybody.
@@ -531,6 +604,60 @@ impl<T> Drop for Reserved<'_, T> {
 impl<T> fmt::Debug for Reserved<'_, T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Reserved").finish_non_exhaustive()
+    }
+}
+
+/// The future returned by [`Sender::reserve_owned`].
+#[must_use = "futures do nothing unless you `.await` or poll them"]
+pub struct ReservedOwned<T> {
+    /// `None` once it is part of the permit.
+    sender: Option<Sender<T>>,
+    place: Place,
+}
+
+impl<T> ReservedOwned<T> {
+    /// Stops waiting. Room that was granted meanwhile goes to the next in line.
+    fn withdraw(&mut self) {
+        if let (Some(sender), true) = (&self.sender, self.place.is_taken()) {
+            let place = &mut self.place;
+            sender
+                .shared
+                .change(|state, after| state.leave_senders(place, after));
+        }
+    }
+}
+
+impl<T> Future for ReservedOwned<T> {
+    type Output = Result<OwnedPermit<T>, ReserveError>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = &mut *self;
+        if frame::cancelled() {
+            this.withdraw();
+            return Poll::Pending;
+        }
+        let (sender, place) = (&mut this.sender, &mut this.place);
+        let shared = &sender.as_ref().expect(POLLED_LATE).shared;
+        let reserved = ready!(shared.poll(cx, |state, caller, after| {
+            state.poll_reserve(place, caller, after)
+        }));
+        let sender = sender.take().filter(|_| reserved.is_ok());
+        Poll::Ready(sender.map(OwnedPermit::new).ok_or(ReserveError))
+    }
+}
+
+/// What is said if a future is polled that has nothing left to give.
+const POLLED_LATE: &str = "a future was polled after it was done";
+
+impl<T> Drop for ReservedOwned<T> {
+    fn drop(&mut self) {
+        self.withdraw();
+    }
+}
+
+impl<T> fmt::Debug for ReservedOwned<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ReservedOwned").finish_non_exhaustive()
     }
 }
 

@@ -77,6 +77,7 @@ impl<T> LosesNothing for Task<T> {}
 impl<T> LosesNothing for future::Pending<T> {}
 impl<T> LosesNothing for channel::Received<'_, T> {}
 impl<T> LosesNothing for channel::Reserved<'_, T> {}
+impl<T> LosesNothing for channel::ReservedOwned<T> {}
 impl<T> LosesNothing for channel::Closed<'_, T> {}
 impl<T: Clone> LosesNothing for channel::BroadcastReceived<'_, T> {}
 impl<T> LosesNothing for channel::OneshotClosed<'_, T> {}
