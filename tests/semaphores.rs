@@ -449,6 +449,28 @@ fn what_cannot_be_granted_is_refused_at_once() {
 }
 
 #[test]
+fn several_permits_that_are_owned_are_had_at_once_and_in_turn() {
+    let semaphore = Arc::new(Semaphore::new(3));
+    let one = semaphore.try_acquire_arc().unwrap();
+    let mut three = Waiting::begun(semaphore.acquire_many_arc(3));
+    // Two are free, and spoken for.
+    assert!(semaphore.try_acquire_many_arc(2).is_none());
+    let two = Waiting::begun(semaphore.acquire_many_arc(2));
+    drop(one);
+    assert_eq!((three.wakes(), two.wakes()), (1, 0));
+    // Granted, and dropped before it ran.
+    drop(three);
+    let held = two.ready();
+    assert_eq!((held.permits(), semaphore.available()), (2, 1));
+    three = Waiting::begun(semaphore.acquire_many_arc(3));
+    drop(held);
+    assert_eq!(three.ready().permits(), 3);
+    assert_eq!(semaphore.available(), 3);
+    assert!(panic_of(|| drop(semaphore.acquire_many_arc(4))).contains("never end"));
+    assert!(panic_of(|| drop(semaphore.try_acquire_many_arc(0))).contains("nobody in"));
+}
+
+#[test]
 fn an_acquire_can_be_sent_between_threads() {
     fn is_send<T: Send>(value: T) -> T {
         value

@@ -204,6 +204,35 @@ impl Semaphore {
         }
     }
 
+    /// Waits for several permits that can be kept for longer than the semaphore is borrowed.
+    ///
+    /// # Panics
+    ///
+    /// Panics if the number is 0, or larger than the number of permits that there are.
+    ///
+    /// # Cancel safety
+    ///
+    /// As of [`acquire_many`](Self::acquire_many).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use headcount::{run, sync::Semaphore};
+    /// use std::sync::Arc;
+    ///
+    /// let semaphore = Arc::new(Semaphore::new(3));
+    /// let two = run(semaphore.acquire_many_arc(2));
+    /// assert_eq!((two.permits(), semaphore.available()), (2, 1));
+    /// ```
+    #[track_caller]
+    pub fn acquire_many_arc(self: &Arc<Self>, permits: usize) -> AcquiredArc {
+        self.check(permits);
+        AcquiredArc {
+            semaphore: Arc::clone(self),
+            claim: Claim::new(permits),
+        }
+    }
+
     /// Takes a permit that can be kept for longer than the semaphore is borrowed, if one is free
     /// and nobody waits for it.
     ///
@@ -219,10 +248,31 @@ impl Semaphore {
     /// ```
     #[must_use = "the permit is given back when it is dropped"]
     pub fn try_acquire_arc(self: &Arc<Self>) -> Option<SemaphorePermitArc> {
-        self.ledger.try_take(1).then(|| SemaphorePermitArc {
-            semaphore: Arc::clone(self),
-            permits: 1,
-        })
+        self.try_take_arc(1)
+    }
+
+    /// Takes several permits that can be kept for longer than the semaphore is borrowed, if they are
+    /// free and nobody waits.
+    ///
+    /// # Panics
+    ///
+    /// Panics if the number is 0, or larger than the number of permits that there are.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use headcount::sync::Semaphore;
+    /// use std::sync::Arc;
+    ///
+    /// let semaphore = Arc::new(Semaphore::new(3));
+    /// let two = semaphore.try_acquire_many_arc(2);
+    /// assert!(two.is_some() && semaphore.try_acquire_many_arc(2).is_none());
+    /// ```
+    #[track_caller]
+    #[must_use = "the permits are given back when they are dropped"]
+    pub fn try_acquire_many_arc(self: &Arc<Self>, permits: usize) -> Option<SemaphorePermitArc> {
+        self.check(permits);
+        self.try_take_arc(permits)
     }
 
     /// Adds permits. Those who wait get them first.
@@ -302,6 +352,14 @@ impl Semaphore {
             permits,
         })
     }
+
+    fn try_take_arc(self: &Arc<Self>, permits: usize) -> Option<SemaphorePermitArc> {
+        let taken = self.ledger.try_take(permits);
+        taken.then(|| SemaphorePermitArc {
+            semaphore: Arc::clone(self),
+            permits,
+        })
+    }
 }
 
 /// A permit, or several, of a [`Semaphore`]. Given back when dropped.
@@ -335,12 +393,30 @@ impl Drop for SemaphorePermit<'_> {
     }
 }
 
-/// A permit of a [`Semaphore`] that keeps the semaphore alive. Given back when dropped.
+/// A permit, or several, of a [`Semaphore`] that this keeps alive. Given back when dropped.
 #[derive(Debug)]
 #[must_use = "the permit is given back when it is dropped; keep it in a variable"]
 pub struct SemaphorePermitArc {
     semaphore: Arc<Semaphore>,
     permits: usize,
+}
+
+impl SemaphorePermitArc {
+    /// Returns how many permits this stands for.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use headcount::sync::Semaphore;
+    /// use std::sync::Arc;
+    ///
+    /// let semaphore = Arc::new(Semaphore::new(3));
+    /// assert_eq!(semaphore.try_acquire_arc().unwrap().permits(), 1);
+    /// ```
+    #[must_use]
+    pub fn permits(&self) -> usize {
+        self.permits
+    }
 }
 
 impl Drop for SemaphorePermitArc {
@@ -376,7 +452,7 @@ impl Drop for Acquired<'_> {
     }
 }
 
-/// The future returned by [`Semaphore::acquire_arc`].
+/// The future returned by [`Semaphore::acquire_arc`] and [`Semaphore::acquire_many_arc`].
 #[derive(Debug)]
 #[must_use = "futures do nothing unless you `.await` or poll them"]
 pub struct AcquiredArc {
