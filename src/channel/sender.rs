@@ -200,7 +200,7 @@ impl<T> Sender<T> {
     ///
     /// run(group(async |g| {
     ///     let (tx, rx) = channel::bounded(2);
-    ///     g.spawn_local(async {
+    ///     g.spawn_local(async move {
     ///         while let Ok(page) = rx.recv().await {
     ///             assert!(page % 10 == 0);
     ///         }
