@@ -4,7 +4,7 @@ use std::{
     future::{Future, pending},
     pin::Pin,
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicUsize, Ordering},
     },
     thread,
@@ -148,6 +148,45 @@ fn a_million_waiting_children_are_cancelled() {
     }));
     assert!(cancelled.unwrap_err().is_cancelled());
     assert_eq!(alive.load(Ordering::SeqCst), 0);
+}
+
+/// Those who were spawned last are cancelled first, so that a search from the front would find each
+/// of them last.
+#[test]
+fn a_hundred_thousand_children_behind_a_limit_are_cancelled_one_by_one() {
+    const QUEUED: usize = 100_000;
+    let started = Arc::new(Mutex::new(Vec::new()));
+    let alive = Arc::new(AtomicUsize::new(0));
+    let joined = run(TaskGroup::builder().limit(1).run(async |g| {
+        let first = g.spawn(pending::<Result<(), _>>());
+        let mut queued = Vec::new();
+        for i in 0..QUEUED {
+            let (counted, started) = (Counted::new(&alive), Arc::clone(&started));
+            queued.push(g.spawn(async move {
+                let _counted = counted;
+                started.lock().unwrap().push(i);
+                Ok(())
+            }));
+        }
+        let left = queued.split_off(QUEUED - 2);
+        let last_but = queued.remove(QUEUED / 2);
+        for task in queued.iter().rev() {
+            task.cancel();
+        }
+        for task in queued {
+            assert!(task.await.is_err());
+        }
+        assert_eq!(alive.load(Ordering::SeqCst), 3);
+        first.cancel();
+        last_but.await?;
+        for task in left {
+            task.await?;
+        }
+        Ok(())
+    }));
+    joined.unwrap();
+    let started = started.lock().unwrap();
+    assert_eq!(*started, [QUEUED / 2, QUEUED - 2, QUEUED - 1]);
 }
 
 #[test]

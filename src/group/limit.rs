@@ -1,7 +1,8 @@
 //! The limit on how many children of a group are alive at a time.
 
-use std::{collections::VecDeque, mem};
+mod line;
 
+use self::line::{Known, Line};
 use super::child::Runnable;
 
 /// A child that waits for its turn.
@@ -11,7 +12,7 @@ pub(super) enum Queued {
     Local(usize, u64),
 }
 
-impl Queued {
+impl Known for Queued {
     fn id(&self) -> u64 {
         match self {
             Self::Parallel(runnable) => runnable.metadata().task.id(),
@@ -28,21 +29,21 @@ pub(super) struct Limit {
     /// Places that are free. Below zero while cancelled children, which need no place but only to
     /// be dropped, have started out of turn.
     free: isize,
-    waiting: VecDeque<Queued>,
+    waiting: Line<Queued>,
 }
 
 impl Limit {
     pub(super) fn new(places: usize) -> Self {
         Self {
             free: isize::try_from(places).unwrap_or(isize::MAX),
-            waiting: VecDeque::new(),
+            waiting: Line::default(),
         }
     }
 
     /// Gives a child a place, and hands it back to be started; or keeps it waiting.
     pub(super) fn enter(&mut self, child: Queued) -> Option<Queued> {
         if self.free <= 0 {
-            self.waiting.push_back(child);
+            self.waiting.push(child);
             return None;
         }
         self.free -= 1;
@@ -62,7 +63,7 @@ impl Limit {
             self.free += 1;
             return None;
         }
-        let next = self.waiting.pop_front();
+        let next = self.waiting.pop();
         if next.is_none() {
             self.free += 1;
         }
@@ -70,16 +71,15 @@ impl Limit {
     }
 
     /// Lets all who wait start: they were cancelled and will be dropped unpolled.
-    pub(super) fn flush(&mut self) -> VecDeque<Queued> {
-        let flushed = mem::take(&mut self.waiting);
-        self.free = self.free.saturating_sub_unsigned(flushed.len());
-        flushed
+    pub(super) fn flush(&mut self) -> impl Iterator<Item = Queued> + use<> {
+        self.free = self.free.saturating_sub_unsigned(self.waiting.len());
+        self.waiting.take_all()
     }
 
     /// Lets one start that was cancelled, if it waits: it will be dropped unpolled.
     pub(super) fn flush_one(&mut self, id: u64) -> Option<Queued> {
-        let index = self.waiting.iter().position(|queued| queued.id() == id)?;
+        let flushed = self.waiting.take(id)?;
         self.free -= 1;
-        self.waiting.remove(index)
+        Some(flushed)
     }
 }
