@@ -70,10 +70,12 @@ impl Limit {
         next
     }
 
-    /// Lets all who wait start: they were cancelled and will be dropped unpolled.
-    pub(super) fn flush(&mut self) -> impl Iterator<Item = Queued> + use<> {
-        self.free = self.free.saturating_sub_unsigned(self.waiting.len());
-        self.waiting.take_all()
+    /// Lets the first who waits start: it was cancelled with all others, and will be dropped
+    /// unpolled.
+    pub(super) fn flush(&mut self) -> Option<Queued> {
+        let flushed = self.waiting.pop()?;
+        self.free -= 1;
+        Some(flushed)
     }
 
     /// Lets one start that was cancelled, if it waits: it will be dropped unpolled.

@@ -56,6 +56,24 @@ impl Hub {
         });
     }
 
+    /// Starts children that were cancelled while they waited for a place. Returns whether there may
+    /// be more: only some at a time, since those that run meanwhile need the lock.
+    pub(super) fn start_some_out_of_turn(self: &Arc<Self>) -> bool {
+        const SOME: usize = 256;
+
+        let runners = self.runners();
+        self.change(|state| {
+            let mut then = Then::default();
+            for _ in 0..SOME {
+                let Some(child) = state.limit.flush() else {
+                    return (false, then);
+                };
+                then = then.and(state.start(child, runners));
+            }
+            (true, then)
+        })
+    }
+
     /// Takes an admitted borrowing child over.
     pub(in crate::group) fn enter_local(&self, slot: usize, id: u64) {
         let owner = {

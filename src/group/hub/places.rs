@@ -18,25 +18,20 @@ impl Node for Hub {
     }
 
     fn stir(self: Arc<Self>) {
-        let runners = self.runners();
         let cancelled = self.node.is_cancelled();
         self.change(|state| {
             state.stirred = true;
-            let mut then = state.wake_owner();
-            if cancelled {
-                for child in state.limit.flush() {
-                    then = then.and(state.start(child, runners));
-                }
-            }
-            ((), then)
+            ((), state.wake_owner())
         });
-        let wakers = if cancelled {
-            self.sleepers.lock().rouse()
+        if cancelled {
+            while self.start_some_out_of_turn() {}
+            let roused = self.sleepers.lock().rouse();
+            frame::wake(roused.into_wakers());
         } else {
             // A deadline was moved.
-            self.sleepers.lock().wakers()
-        };
-        frame::wake(wakers);
+            let wakers = self.sleepers.lock().wakers();
+            frame::wake(wakers);
+        }
     }
 
     fn left_behind(self: Arc<Self>) {

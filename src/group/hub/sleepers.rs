@@ -25,6 +25,19 @@ pub(super) struct Sleepers {
     marked: HashSet<u64>,
 }
 
+/// Those who were waiting when their group was cancelled.
+pub(super) struct Roused {
+    beds: Slab<Sleeper>,
+    /// Not needed any more; here to be dropped without the lock.
+    _index: Option<HashMap<u64, Bed>>,
+}
+
+impl Roused {
+    pub(super) fn into_wakers(self) -> impl Iterator<Item = Waker> {
+        self.beds.into_iter().map(|(_, sleeper)| sleeper.waker)
+    }
+}
+
 struct Sleeper {
     id: u64,
     /// One that wakes nobody once it was used; `None` would take 8 bytes more.
@@ -83,10 +96,14 @@ impl Sleepers {
     }
 
     /// Takes the wakers of all, for a cancellation of the group.
-    pub(super) fn rouse(&mut self) -> Vec<Waker> {
-        self.index = None;
-        let sleepers = mem::take(&mut self.beds).into_iter();
-        sleepers.map(|(_, sleeper)| sleeper.waker).collect()
+    ///
+    /// All at once: those who run meanwhile need the lock, and must not have to wait until each has
+    /// been looked at.
+    pub(super) fn rouse(&mut self) -> Roused {
+        Roused {
+            beds: mem::take(&mut self.beds),
+            _index: self.index.take(),
+        }
     }
 
     /// The wakers of all. These are this crate's own: cloning them under a lock is harmless.

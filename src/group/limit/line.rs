@@ -1,9 +1,6 @@
 //! The line of those who wait for a place.
 
-use std::{
-    collections::{HashMap, VecDeque},
-    mem,
-};
+use std::collections::{HashMap, VecDeque};
 
 /// Whoever can be told from others by a number.
 pub(in crate::group) trait Known {
@@ -43,7 +40,7 @@ impl<T: Known> Line<T> {
         self.places.is_empty()
     }
 
-    pub(super) fn len(&self) -> usize {
+    fn len(&self) -> usize {
         self.places.len() - self.gaps
     }
 
@@ -77,11 +74,6 @@ impl<T: Known> Line<T> {
         self.gaps += 1;
         self.close_gaps();
         taken
-    }
-
-    /// Takes out all.
-    pub(super) fn take_all(&mut self) -> impl Iterator<Item = T> + use<T> {
-        mem::take(self).places.into_iter().flatten()
     }
 
     fn index(&mut self) -> &mut HashMap<u64, usize> {
@@ -119,7 +111,7 @@ impl<T: Known> Line<T> {
 
 #[cfg(test)]
 mod tests {
-    use std::{cell::Cell, rc::Rc};
+    use std::{cell::Cell, mem, rc::Rc};
 
     use super::*;
 
@@ -206,11 +198,11 @@ mod tests {
                     let expected = place.and_then(|place| list.remove(place));
                     assert_eq!(line.take(id).map(|person| person.0), expected);
                 }
-                _ if next % 7 == 0 => {
-                    let all: VecDeque<_> = line.take_all().map(|person| person.0).collect();
+                _ => {
+                    let all: VecDeque<_> = std::iter::from_fn(|| line.pop()).collect();
+                    let all: VecDeque<_> = all.iter().map(|person| person.0).collect();
                     assert_eq!(all, mem::take(&mut list));
                 }
-                _ => {}
             }
             assert_eq!(line.len(), list.len());
             assert_eq!(line.is_empty(), list.is_empty());
