@@ -1,10 +1,9 @@
 //! Checking a page: reading it, and following its links.
 
-use std::{path::Path, sync::Arc};
-
-use smol::fs;
+use std::{fs, path::Path, sync::Arc};
 
 use crate::{
+    blocking::unblock,
     link::{Base, Destination, Local, fragment},
     options::Options,
     page::Page,
@@ -51,7 +50,8 @@ impl Check {
 
     /// Reads a page and checks the links in it that lead to files.
     pub(crate) async fn read(&self, document: &Arc<Document>) -> Result<Errands, Unreadable> {
-        let text = match fs::read(&document.path).await {
+        let path = document.path.clone();
+        let text = match unblock(move || fs::read(path)).await {
             Ok(text) => text,
             Err(source) => {
                 self.settle(document, Content::Unknown);

@@ -33,6 +33,7 @@
 //! | one unreadable file does not stop the rest | `Policy::Collect` | `tasks.rs` |
 //! | the bar goes away however the check ends | `finally` | `progress.rs` |
 
+mod blocking;
 mod check;
 mod link;
 mod options;

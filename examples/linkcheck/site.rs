@@ -2,15 +2,15 @@
 
 use std::{
     collections::HashMap,
-    mem,
+    fs, mem,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use percent_encoding::percent_decode_str;
-use smol::fs;
 
 use crate::{
+    blocking::unblock,
     link::{fragment, on_disk},
     page::{Anchors, Language},
 };
@@ -63,7 +63,8 @@ impl Site {
         if let Some(known) = lock(&self.outside).get(path) {
             return known.clone().map(Found::Known);
         }
-        let entry = match fs::metadata(on_disk(path)).await {
+        let name = on_disk(path).to_owned();
+        let entry = match unblock(move || fs::metadata(name)).await {
             Ok(metadata) if metadata.is_dir() => Some(Entry::Folder),
             Ok(_) => Some(Entry::of_file(path, false)),
             Err(_) => None,

@@ -9,7 +9,8 @@ use std::{
 use headcount::{Error, ErrorGroup, Policy, ScopeHandle, Spawner, TaskGroup};
 
 use crate::{
-    link::on_disk,
+    blocking::unblock,
+    link::{normal, on_disk},
     options::Options,
     report::Unreadable,
     site::{Site, lock},
@@ -18,8 +19,8 @@ use crate::{
 /// What was found so far.
 #[derive(Default)]
 pub(crate) struct Listing {
-    folders: Vec<PathBuf>,
-    files: Vec<PathBuf>,
+    pub(crate) folders: Vec<PathBuf>,
+    pub(crate) files: Vec<PathBuf>,
 }
 
 impl Listing {
@@ -33,7 +34,7 @@ impl Listing {
 /// The outcome of the group comes beside the listing, since a partial one is of use too.
 pub(crate) async fn in_parallel(options: &Options) -> (Listing, Result<ScopeHandle, ErrorGroup>) {
     let listing = Arc::new(Mutex::new(Listing::default()));
-    let folder = crate::link::normal(&options.folder);
+    let folder = normal(&options.folder);
     let outcome = TaskGroup::builder()
         .name("folders")
         .policy(Policy::Collect)
@@ -67,7 +68,7 @@ fn spawn(spawner: &Spawner, folder: PathBuf, listing: &Arc<Mutex<Listing>>) {
 /// Lists a folder, one folder in it after the other.
 pub(crate) async fn one_by_one(options: &Options, problems: &mut Vec<Error>) -> Listing {
     let mut listing = Listing::default();
-    let mut left = vec![crate::link::normal(&options.folder)];
+    let mut left = vec![normal(&options.folder)];
     while let Some(folder) = left.pop() {
         match list(folder.clone()).await {
             Ok(inside) => {
@@ -82,9 +83,9 @@ pub(crate) async fn one_by_one(options: &Options, problems: &mut Vec<Error>) -> 
 }
 
 /// Lists what is directly in a folder.
-async fn list(folder: PathBuf) -> Result<Listing, Unreadable> {
+pub(crate) async fn list(folder: PathBuf) -> Result<Listing, Unreadable> {
     let path = folder.clone();
-    let listed = smol::unblock(move || list_blocking(&folder)).await;
+    let listed = unblock(move || list_blocking(&folder)).await;
     listed.map_err(|source| Unreadable { path, source })
 }
 
