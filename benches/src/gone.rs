@@ -29,11 +29,16 @@ impl Alive {
         One(Arc::clone(self))
     }
 
+    /// Whether none is left.
+    pub fn is_none(&self) -> bool {
+        self.count.load(Ordering::Acquire) == 0
+    }
+
     /// Waits until none is left.
     pub async fn none(&self) {
         poll_fn(|cx| {
             self.waker.register(cx.waker());
-            if self.count.load(Ordering::Acquire) == 0 {
+            if self.is_none() {
                 Poll::Ready(())
             } else {
                 Poll::Pending

@@ -14,6 +14,7 @@
 
 #![deny(missing_docs)]
 
+pub mod aims;
 pub mod chart;
 pub mod gone;
 pub mod hosts;

@@ -21,6 +21,22 @@ pub fn describe() -> String {
     format!("{}; {cores} virtual cores, {cpu}; {rustc}", today())
 }
 
+/// A warning, if others keep the machine busy. To be asked before anything is measured.
+pub fn warn() -> Option<String> {
+    // What a desktop does by itself is less.
+    const BUSY: f64 = 0.3;
+
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let load = fs::read_to_string("/proc/loadavg").ok()?;
+    let load: f64 = load.split_whitespace().next()?.parse().ok()?;
+    (load > BUSY).then(|| {
+        format!(
+            "The machine was busy with other things before the run: a load of {load:.1} on {cores} \
+             cores. Trust none of the figures, and the ratios a little."
+        )
+    })
+}
+
 /// The date, as in 2026-01-31.
 pub fn today() -> String {
     let seconds = SystemTime::now()

@@ -43,6 +43,9 @@ pub fn all() -> Vec<Question> {
         borrowing::yielding(),
         promises::two(),
         promises::behind(),
+        promises::behind_at_worst(),
         promises::body(),
+        promises::beside(),
+        promises::idle(),
     ]
 }

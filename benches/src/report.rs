@@ -123,7 +123,7 @@ pub fn ratio(rows: &[Row], row: &Row) -> Option<f64> {
 }
 
 /// A time in a unit that fits.
-fn time(nanos: f64) -> String {
+pub(crate) fn time(nanos: f64) -> String {
     match nanos {
         0.0..1e4 => figures(nanos),
         1e4..1e6 => format!("{} µs", figures(nanos / 1e3)),
@@ -132,7 +132,7 @@ fn time(nanos: f64) -> String {
 }
 
 /// A number with three figures.
-fn figures(number: f64) -> String {
+pub(crate) fn figures(number: f64) -> String {
     match number {
         0.0..10.0 => format!("{number:.2}"),
         10.0..100.0 => format!("{number:.1}"),
@@ -140,7 +140,7 @@ fn figures(number: f64) -> String {
     }
 }
 
-fn thousands(n: usize) -> String {
+pub(crate) fn thousands(n: usize) -> String {
     let digits = n.to_string();
     let groups: Vec<_> = digits
         .as_bytes()

@@ -4,13 +4,13 @@
 //! cargo run --release --bin compare -- [--quick] [--out DIRECTORY] [W1 W2 …]
 //! ```
 //!
-//! The table is printed as it grows. With `--out`, `benchmarks.csv`, `benchmarks.md` and, if W1 was
+//! The table is printed as it grows; at the end, what is aimed at and whether it is reached. With `--out`, `benchmarks.csv`, `benchmarks.md` and, if W1 was
 //! asked, `cost.svg` go there.
 
 use std::{env, fs, path::PathBuf, time::Instant};
 
 use headcount_benches::{
-    chart, machine,
+    aims, chart, machine,
     measure::{self, Effort},
     memory::{self, Counting},
     python, questions, report,
@@ -39,7 +39,11 @@ fn main() {
     };
 
     let begun = Instant::now();
-    println!("{}", machine::describe());
+    let mut heading = machine::describe();
+    if let Some(warning) = machine::warn() {
+        heading = format!("{heading}\n\n{warning}");
+    }
+    println!("{heading}");
     let mut rows = Vec::new();
     for question in questions::all() {
         if !is_wanted(question.id) {
@@ -56,6 +60,8 @@ fn main() {
         Vec::new()
     };
     print!("{}", report::markdown(&[], &footprints));
+    let aims = aims::markdown(&rows, &footprints);
+    print!("{aims}");
     println!("\n{:.0} s", begun.elapsed().as_secs_f64());
 
     if let Some(out) = out {
@@ -65,7 +71,7 @@ fn main() {
         };
         write("benchmarks.csv", report::csv(&rows, &footprints));
         let table = report::markdown(&rows, &footprints);
-        write("benchmarks.md", format!("{}\n{table}", machine::describe()));
+        write("benchmarks.md", format!("{heading}\n{table}{aims}"));
         rows.retain(|row| row.id == "W1");
         if !rows.is_empty() {
             let title = "What a child costs: spawn n, wait for all";

@@ -142,7 +142,7 @@ async fn join_set(n: usize) {
 async fn task_tracker(n: usize) {
     let (tracker, token) = (TaskTracker::new(), CancellationToken::new());
     for i in 1..=n {
-        let (all, own) = (token.clone(), token.child_token());
+        let (all, own) = (token.clone(), token.clone());
         tracker.spawn(async move {
             let child = async {
                 if i < n {

@@ -88,7 +88,7 @@ async fn join_set(n: usize) {
 async fn task_tracker(n: usize) {
     let (tracker, token) = (TaskTracker::new(), CancellationToken::new());
     for i in 0..n {
-        let token = token.child_token();
+        let token = token.clone();
         tracker.spawn(async move {
             token
                 .run_until_cancelled(async move {

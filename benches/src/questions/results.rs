@@ -16,15 +16,15 @@ pub fn question() -> Question {
     Question::new(
         "W6",
         "results in order",
-        &[1, 10, 1_000, 100_000, 1_000_000],
+        &[1, 10, 100, 1_000, 10_000, 100_000, 1_000_000],
     )
-    .quick(&[1, 1_000, 100_000])
+    .quick(&[1, 10, 1_000, 100_000])
     .local(OURS, &hosts::HEADCOUNT, ours)
     .local(RAW, &hosts::RAW, raw)
     .local("StaticExecutor", &hosts::STATIC, static_executor)
     .send("tokio JoinSet", &hosts::TOKIO, join_set)
     .send("tokio JoinSet, 1 thread", &hosts::TOKIO_ONE, join_set)
-    .local("FuturesUnordered", &hosts::PLAIN, ordered)
+    .local("FuturesOrdered", &hosts::PLAIN, ordered)
     .local("futures-concurrency", &hosts::PLAIN, concurrency)
     .at_most(10_000)
     .local("moro", &hosts::PLAIN, moro)

@@ -17,9 +17,9 @@ pub fn question() -> Question {
     Question::new(
         "W2",
         "children that yield once",
-        &[1, 10, 1_000, 100_000, 1_000_000],
+        &[1, 10, 100, 1_000, 10_000, 100_000, 1_000_000],
     )
-    .quick(&[1, 1_000, 100_000])
+    .quick(&[1, 10, 1_000, 100_000])
     .local(OURS, &hosts::HEADCOUNT, ours)
     .local(RAW, &hosts::RAW, raw)
     .local("StaticExecutor", &hosts::STATIC, static_executor)
@@ -75,7 +75,7 @@ async fn join_set(n: usize) {
 async fn task_tracker(n: usize) {
     let (tracker, token) = (TaskTracker::new(), CancellationToken::new());
     for _ in 0..n {
-        let token = token.child_token();
+        let token = token.clone();
         tracker.spawn(async move {
             token.run_until_cancelled(yield_once()).await;
         });
