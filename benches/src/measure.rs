@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::question::Question;
+use crate::question::{Peer, Question};
 
 /// How much is measured.
 #[derive(Clone, Copy, Debug)]
@@ -73,20 +73,19 @@ pub fn measure(question: &Question, effort: Effort) -> Vec<Row> {
 fn measure_size(question: &Question, n: usize, effort: Effort) -> Vec<Row> {
     let peers = question.peers.iter().filter(|peer| n <= peer.at_most);
     let mut peers: Vec<_> = peers.map(|peer| (peer, 1, Vec::new())).collect();
-    let begun = Instant::now();
+    // What the samples of a round take.
+    let mut round = Duration::from_micros(1);
     for (peer, reps, _) in &mut peers {
-        // The first call starts the host. A second one tells how long a repetition takes.
-        (peer.run)(n, 1);
-        let start = Instant::now();
-        (peer.run)(n, 4);
-        let once = start.elapsed() / 4;
+        // The first call starts the host. If that may matter, more tell how long a repetition takes.
+        let mut once = time(|| (peer.run)(n, 1));
+        if once < 20 * effort.sample {
+            once = time(|| (peer.run)(n, 4)) / 4;
+        }
         let needed = effort.sample.as_nanos() / once.as_nanos().max(1);
-        *reps = usize::try_from(needed)
-            .unwrap_or(usize::MAX)
-            .clamp(1, 100_000);
+        let needed = u32::try_from(needed).unwrap_or(u32::MAX);
+        *reps = needed.clamp(1, 100_000);
+        round += once * *reps;
     }
-    // What the samples of a round take; a repetition of a slow one was counted five times by now.
-    let round = (begun.elapsed() / 5).max(Duration::from_micros(1));
     let affordable = effort.time.as_nanos() / round.as_nanos();
     let rounds = usize::try_from(affordable).unwrap_or(usize::MAX);
     for round in 0..rounds.clamp(3, effort.rounds) {
@@ -94,11 +93,11 @@ fn measure_size(question: &Question, n: usize, effort: Effort) -> Vec<Row> {
         let peer_count = peers.len();
         for turn in 0..peer_count {
             let (peer, reps, samples) = &mut peers[(turn + round) % peer_count];
-            samples.push((peer.run)(n, *reps) / u32::try_from(*reps).expect("few repetitions"));
+            samples.push((peer.run)(n, *reps as usize) / *reps);
         }
     }
     let units = (question.units)(n) as f64;
-    let row = |(peer, _, mut samples): (&crate::question::Peer, usize, Vec<Duration>)| {
+    let row = |(peer, _, mut samples): (&Peer, u32, Vec<Duration>)| {
         samples.sort_unstable();
         let figure = |sample: Duration| sample.as_secs_f64() * 1e9 / units;
         Row {
@@ -111,4 +110,10 @@ fn measure_size(question: &Question, n: usize, effort: Effort) -> Vec<Row> {
         }
     };
     peers.into_iter().map(row).collect()
+}
+
+fn time(f: impl FnOnce() -> Duration) -> Duration {
+    let start = Instant::now();
+    f();
+    start.elapsed()
 }

@@ -24,7 +24,7 @@ pub fn measure(question: &Question, quick: bool) -> Vec<Row> {
 }
 
 fn measure_size(question: &Question, name: &str, n: usize, quick: bool) -> Vec<Row> {
-    let rounds = if quick { "3" } else { "7" };
+    let rounds = if quick || n >= 10_000 { "3" } else { "7" };
     let arguments = ["-c", SCRIPT, name, &n.to_string(), rounds];
     let Ok(output) = Command::new("python3").args(arguments).output() else {
         return Vec::new();
