@@ -5,7 +5,8 @@ use std::{
     pin::Pin,
     sync::{
         Arc, Mutex,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+        mpsc,
     },
     thread,
 };
@@ -28,6 +29,15 @@ impl Counted {
 impl Drop for Counted {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+/// Calls a function when it is dropped.
+struct OnDrop<F: FnMut()>(F);
+
+impl<F: FnMut()> Drop for OnDrop<F> {
+    fn drop(&mut self) {
+        (self.0)();
     }
 }
 
@@ -189,6 +199,63 @@ fn a_hundred_thousand_children_behind_a_limit_are_cancelled_one_by_one() {
     assert_eq!(*started, [QUEUED / 2, QUEUED - 2, QUEUED - 1]);
 }
 
+/// While the children of a wide group are dropped, who still runs can use it: the destructor that
+/// is called first does not return before a sibling that is shielded has had a turn, spawned what it
+/// can, and asked how many there are.
+#[test]
+fn who_runs_on_can_use_a_wide_group_while_it_is_cancelled() {
+    const MANY: usize = 100_000;
+    let alive = Arc::new(AtomicUsize::new(0));
+    let (ask, asked) = mpsc::channel::<mpsc::Sender<usize>>();
+    let asked = Mutex::new(asked);
+    let begun = Arc::new(AtomicBool::new(false));
+    let cancelled = run(group(async |g| {
+        let spawner = g.spawner();
+        g.spawn(async move {
+            shield(async {
+                let answer = loop {
+                    if let Ok(answer) = asked.lock().unwrap().try_recv() {
+                        break answer;
+                    }
+                    headcount::checkpoint().await;
+                };
+                assert!(spawner.try_spawn(async { Ok(()) }).unwrap().await.is_err());
+                let inside = group(async |g| Ok(g.spawn(async { Ok(7) }).await?));
+                assert_eq!(inside.await.unwrap(), 7);
+                answer.send(7).unwrap();
+            })
+            .await;
+            Ok(())
+        });
+        let spawner = g.spawner();
+        for i in 0..MANY {
+            let counted = Counted::new(&alive);
+            let (ask, spawner) = (ask.clone(), spawner.clone());
+            let begun = Arc::clone(&begun);
+            g.spawn(async move {
+                let _counted = counted;
+                let _asker = (i == 0).then(|| {
+                    OnDrop(move || {
+                        drop(spawner.try_spawn(async { Ok(()) }));
+                        let (answer, answered) = mpsc::channel();
+                        ask.send(answer).unwrap();
+                        assert_eq!(answered.recv(), Ok(7));
+                    })
+                });
+                begun.fetch_or(i == 0, Ordering::SeqCst);
+                pending::<Result<(), _>>().await
+            });
+        }
+        while !begun.load(Ordering::SeqCst) {
+            headcount::checkpoint().await;
+        }
+        g.cancel();
+        pending::<Result<(), _>>().await
+    }));
+    assert!(cancelled.unwrap_err().is_cancelled());
+    assert_eq!(alive.load(Ordering::SeqCst), 0);
+}
+
 #[test]
 fn a_million_failures_are_reported() {
     let group = TaskGroup::builder().policy(Policy::Collect).run(async |g| {
@@ -206,7 +273,7 @@ fn groups_nested_ten_thousand_deep_are_handed_up_when_dropped() {
     let alive = Arc::new(AtomicUsize::new(0));
     run(async {
         let counted = Counted::new(&alive);
-        let (tell, told) = std::sync::mpsc::channel();
+        let (tell, told) = mpsc::channel();
         let bottom = Arc::new(move || {
             let _counted = &counted;
             tell.send(()).unwrap();

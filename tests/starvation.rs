@@ -108,6 +108,143 @@ fn groups_that_only_yield_leave_other_groups_their_turns() {
     });
 }
 
+/// Who keeps itself ready.
+#[derive(Clone, Copy, PartialEq)]
+enum Who {
+    Body,
+    Child,
+    Borrower,
+}
+
+/// Naps, several times.
+async fn naps(awake: &AtomicUsize) {
+    for _ in 0..5 {
+        sleep(Duration::from_millis(1)).await;
+    }
+    awake.fetch_add(1, Ordering::SeqCst);
+}
+
+/// Yields until two members of its own group have napped, and three of another one.
+async fn yields_until_all(awake: &AtomicUsize) {
+    while awake.load(Ordering::SeqCst) < 5 {
+        yield_now().await;
+    }
+}
+
+/// Whoever it is that is always ready: the timers of the other members of its group wake, and so do
+/// those of another group on the same worker.
+#[test]
+fn whoever_is_always_ready_leaves_everybody_else_their_timers() {
+    for who in [Who::Body, Who::Child, Who::Borrower] {
+        on_threads(|| async {
+            let awake = Arc::new(AtomicUsize::new(0));
+            let own = group(async |g| {
+                let counted = Arc::clone(&awake);
+                g.spawn(async move {
+                    match who {
+                        Who::Child => yields_until_all(&counted).await,
+                        _ => naps(&counted).await,
+                    }
+                    Ok(())
+                });
+                g.spawn_local(async {
+                    match who {
+                        Who::Borrower => yields_until_all(&awake).await,
+                        _ => naps(&awake).await,
+                    }
+                    Ok(())
+                });
+                match who {
+                    Who::Body => yields_until_all(&awake).await,
+                    _ => naps(&awake).await,
+                }
+                Ok::<_, Error>(())
+            });
+            let other = group(async |g| {
+                let counted = Arc::clone(&awake);
+                g.spawn(async move { Ok(naps(&counted).await) });
+                g.spawn_local(async { Ok(naps(&awake).await) });
+                naps(&awake).await;
+                Ok::<_, Error>(())
+            });
+            let (own, other) = zip(own, other).await;
+            assert!(own.is_ok() && other.is_ok());
+        });
+    }
+}
+
+/// The same with as many groups as there are workers, so that all of these are busy.
+#[test]
+fn busy_workers_leave_a_group_its_timers() {
+    on_threads(|| async {
+        let stop = Arc::new(AtomicBool::new(false));
+        let joined = group(async |g| {
+            for _ in 0..8 {
+                let stopped = Arc::clone(&stop);
+                g.spawn(async move {
+                    let inner = group(async |g| {
+                        let also = Arc::clone(&stopped);
+                        g.spawn(async move { Ok(yields_until(&also).await) });
+                        yields_until(&stopped).await;
+                        Ok::<_, Error>(())
+                    });
+                    Ok(inner.await?)
+                });
+            }
+            let awake = Arc::new(AtomicUsize::new(0));
+            let modest = group(async |g| {
+                let counted = Arc::clone(&awake);
+                g.spawn(async move { Ok(naps(&counted).await) });
+                naps(&awake).await;
+                Ok::<_, Error>(())
+            });
+            modest.await?;
+            stop.store(true, Ordering::SeqCst);
+            Ok(())
+        });
+        assert!(joined.await.is_ok());
+    });
+}
+
+async fn yields_until(stop: &AtomicBool) {
+    while !stop.load(Ordering::SeqCst) {
+        yield_now().await;
+    }
+}
+
+/// Children that wait are left alone, whatever goes on beside them.
+#[test]
+fn ten_thousand_idle_children_are_polled_once_each() {
+    const IDLE: usize = 10_000;
+    on_threads(|| async {
+        let (polls, own_polls) = (Arc::new(AtomicUsize::new(0)), AtomicUsize::new(0));
+        let whole = group(async |g| {
+            for _ in 0..IDLE {
+                let polls = Arc::clone(&polls);
+                g.spawn(async move { Ok(counting(&polls, pending::<()>()).await) });
+            }
+            while polls.load(Ordering::SeqCst) < IDLE {
+                yield_now().await;
+            }
+            let before = own_polls.load(Ordering::SeqCst);
+            for _ in 0..10 {
+                g.spawn(async {
+                    sleep(Duration::from_millis(1)).await;
+                    Ok(())
+                });
+                sleep(Duration::from_millis(2)).await;
+            }
+            // A wake-up for each of the timers, and some more in which nothing was to be done.
+            let own = own_polls.load(Ordering::SeqCst) - before;
+            g.cancel();
+            Ok((polls.load(Ordering::SeqCst), own))
+        });
+        let (children, own) = counting(&own_polls, whole).await.expect("nothing fails");
+        assert_eq!(children, IDLE);
+        assert!(own < 100, "the group was polled {own} times");
+    });
+}
+
 /// Counts how often a future is polled.
 async fn counting<F: Future>(polls: &AtomicUsize, future: F) -> F::Output {
     let mut future = pin!(future);
