@@ -162,8 +162,14 @@ fn whoever_is_always_ready_leaves_everybody_else_their_timers() {
             });
             let other = group(async |g| {
                 let counted = Arc::clone(&awake);
-                g.spawn(async move { Ok(naps(&counted).await) });
-                g.spawn_local(async { Ok(naps(&awake).await) });
+                g.spawn(async move {
+                    naps(&counted).await;
+                    Ok(())
+                });
+                g.spawn_local(async {
+                    naps(&awake).await;
+                    Ok(())
+                });
                 naps(&awake).await;
                 Ok::<_, Error>(())
             });
@@ -184,7 +190,10 @@ fn busy_workers_leave_a_group_its_timers() {
                 g.spawn(async move {
                     let inner = group(async |g| {
                         let also = Arc::clone(&stopped);
-                        g.spawn(async move { Ok(yields_until(&also).await) });
+                        g.spawn(async move {
+                            yields_until(&also).await;
+                            Ok(())
+                        });
                         yields_until(&stopped).await;
                         Ok::<_, Error>(())
                     });
@@ -194,7 +203,10 @@ fn busy_workers_leave_a_group_its_timers() {
             let awake = Arc::new(AtomicUsize::new(0));
             let modest = group(async |g| {
                 let counted = Arc::clone(&awake);
-                g.spawn(async move { Ok(naps(&counted).await) });
+                g.spawn(async move {
+                    naps(&counted).await;
+                    Ok(())
+                });
                 naps(&awake).await;
                 Ok::<_, Error>(())
             });
@@ -221,7 +233,10 @@ fn ten_thousand_idle_children_are_polled_once_each() {
         let whole = group(async |g| {
             for _ in 0..IDLE {
                 let polls = Arc::clone(&polls);
-                g.spawn(async move { Ok(counting(&polls, pending::<()>()).await) });
+                g.spawn(async move {
+                    counting(&polls, pending::<()>()).await;
+                    Ok(())
+                });
             }
             while polls.load(Ordering::SeqCst) < IDLE {
                 yield_now().await;
