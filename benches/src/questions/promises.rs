@@ -36,7 +36,10 @@ pub fn two() -> Question {
         .local(OURS, &hosts::HEADCOUNT, async |n| {
             let joined = group(async |g| {
                 for _ in 0..2 {
-                    g.spawn(async move { Ok(compute(millis(n))) });
+                    g.spawn(async move {
+                        compute(millis(n));
+                        Ok(())
+                    });
                 }
                 Ok(())
             });
@@ -101,7 +104,10 @@ async fn last_but_one<Fut: Future<Output = Duration>>(wait: impl Fn() -> Fut) ->
 async fn wait_in_ours(n: usize) -> Duration {
     let joined = group(async |g| {
         let start = Instant::now();
-        g.spawn(async move { Ok(compute(millis(n))) });
+        g.spawn(async move {
+            compute(millis(n));
+            Ok(())
+        });
         let task = g.spawn(async move { Ok(start.elapsed()) });
         Ok(task.await?)
     });
@@ -138,7 +144,10 @@ pub fn body() -> Question {
         .per(|_| 1)
         .local(OURS, &hosts::HEADCOUNT, async |n| {
             let joined = group(async |g| {
-                g.spawn(async move { Ok(compute(millis(n))) });
+                g.spawn(async move {
+                    compute(millis(n));
+                    Ok(())
+                });
                 compute(millis(n));
                 Ok(())
             });
@@ -170,7 +179,10 @@ pub fn beside() -> Question {
             let joined = group(async |g| {
                 for _ in 0..BUSY {
                     let busy = yield_until(Arc::clone(&stop));
-                    g.spawn(async { Ok(busy.await) });
+                    g.spawn(async {
+                        busy.await;
+                        Ok(())
+                    });
                 }
                 let start = Instant::now();
                 headcount::sleep(millis(n)).await;
@@ -227,7 +239,10 @@ pub fn idle() -> Question {
             let joined = group(async |g| {
                 for _ in 0..n {
                     let child = wait(Arc::clone(&count));
-                    g.spawn(async { Ok(child.await) });
+                    g.spawn(async {
+                        child.await;
+                        Ok(())
+                    });
                 }
                 begun(&count, n).await;
                 headcount::sleep(WAIT / 10).await;
