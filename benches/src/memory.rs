@@ -120,10 +120,8 @@ impl Children {
     fn new() -> Self {
         assert_eq!(size_of::<Child>(), 128, "that is what the question says");
         let count = Arc::default();
-        (
-            ALLOCATIONS.store(0, Ordering::Relaxed),
-            BYTES.store(0, Ordering::Relaxed),
-        );
+        ALLOCATIONS.store(0, Ordering::Relaxed);
+        BYTES.store(0, Ordering::Relaxed);
         COUNTS.store(true, Ordering::SeqCst);
         Self(count)
     }

@@ -2,7 +2,7 @@
 
 use std::{collections::VecDeque, sync::Arc};
 
-use headcount::{ErrorGroup, Policy, ScopeHandle, Spawner, TaskGroup, group, timeout_at};
+use headcount::{Error, ErrorGroup, Policy, ScopeHandle, Spawner, TaskGroup, group, timeout_at};
 
 use crate::{
     check::Check,
@@ -75,22 +75,24 @@ fn spawn_page(spawner: &Spawner, check: &Arc<Check>, page: Arc<Document>) {
     let check = Arc::clone(check);
     spawner.spawn_named(name, async move {
         // In a box, so that the thousands that are queued behind the limit take little room.
-        Box::pin(check_page(&siblings, &check, &page)).await?;
-        Ok(())
+        Box::pin(check_page(&siblings, &check, &page)).await
     });
 }
 
-/// Checks a page: the group of the file, with a task for each server that is to be asked.
+/// Checks a page: reads it, and opens a group with a task for each server that is to be asked.
 async fn check_page(
     siblings: &Spawner,
     check: &Arc<Check>,
     page: &Arc<Document>,
-) -> Result<(), ErrorGroup> {
+) -> Result<(), Error> {
+    let errands = check.read(page).await?;
+    for outside in errands.outside {
+        spawn_page(siblings, check, outside);
+    }
+    if errands.requests.is_empty() {
+        return Ok(());
+    }
     group(async |g| {
-        let errands = check.read(page).await?;
-        for outside in errands.outside {
-            spawn_page(siblings, check, outside);
-        }
         for errand in errands.requests {
             let check = Arc::clone(check);
             g.spawn(async move {
@@ -100,7 +102,8 @@ async fn check_page(
         }
         Ok(())
     })
-    .await
+    .await?;
+    Ok(())
 }
 
 /// Checks one thing after the other, for comparison.
