@@ -1,10 +1,16 @@
 //! The peers in Python, through a script.
 
-use std::process::Command;
+use std::{
+    process::Command,
+    time::{Duration, Instant},
+};
 
 use crate::{measure::Row, question::Question};
 
 const SCRIPT: &str = include_str!("../python/peers.py");
+
+/// How long one size may take.
+const PATIENCE: Duration = Duration::from_secs(15);
 
 /// Asks a question of the peers in Python. Nothing if there is no Python, or no such peer.
 pub fn measure(question: &Question, quick: bool) -> Vec<Row> {
@@ -17,10 +23,20 @@ pub fn measure(question: &Question, quick: bool) -> Vec<Row> {
         question.sizes
     };
     let largest = if quick { 1_000 } else { 100_000 };
-    let sizes = sizes.iter().filter(|n| **n <= largest);
-    sizes
-        .flat_map(|&n| measure_size(question, name, n, quick))
-        .collect()
+    let mut rows = Vec::new();
+    let mut before: Option<(usize, Duration)> = None;
+    for &n in sizes.iter().filter(|n| **n <= largest) {
+        // Some take quadratic time. What would take long even if it were linear is left out.
+        let expected =
+            before.map(|(size, took)| took * u32::try_from(n / size).unwrap_or(u32::MAX));
+        if expected.is_some_and(|expected| expected > PATIENCE) {
+            break;
+        }
+        let start = Instant::now();
+        rows.append(&mut measure_size(question, name, n, quick));
+        before = Some((n, start.elapsed()));
+    }
+    rows
 }
 
 fn measure_size(question: &Question, name: &str, n: usize, quick: bool) -> Vec<Row> {
