@@ -1,14 +1,15 @@
 //! The clock that all of this crate's time goes through, and the one kind of timer on it.
 
+mod driver;
+mod queue;
+
 use std::{
-    future::Future,
-    pin::Pin,
-    task::{Context, Poll},
+    ptr,
+    task::{Context, Poll, Waker},
     time::{Duration, Instant},
 };
 
-use async_io::Timer;
-
+use self::driver::Key;
 use crate::sim::{self, TimerKey};
 
 /// Returns the current time: the virtual one in a test run.
@@ -28,45 +29,92 @@ pub(crate) fn after(duration: Duration) -> Option<Instant> {
 
 /// Wakes its task at a given time.
 ///
-/// The timer behind it is made when it is first waited for, and kept for the next wait.
+/// It is set when it is first waited for. In a test run it is a virtual one.
 #[derive(Debug, Default)]
 pub(crate) struct Alarm {
-    /// The timer, and what it is set to.
-    timer: Option<(Instant, Timer)>,
+    set: Option<Set>,
     /// The timer in a test run.
     virtual_timer: Option<TimerKey>,
 }
 
+/// An alarm that was set.
+#[derive(Debug)]
+struct Set {
+    time: Instant,
+    waker: Identity,
+    key: Key,
+}
+
+/// Which waker is to be woken.
+///
+/// While the waker itself is kept, no other one can have the same two addresses.
+#[derive(Debug, PartialEq, Eq)]
+struct Identity {
+    data: usize,
+    vtable: usize,
+}
+
 impl Alarm {
-    /// Completes once `time` has come; until then the task is woken at `time`.
+    /// Completes once `time` has come; until then the task is woken then, or a little later.
     ///
     /// The time may differ from that of the last poll.
     pub(crate) fn poll(&mut self, time: Instant, cx: &mut Context<'_>) -> Poll<()> {
+        self.poll_at(now(), time, cx)
+    }
+
+    /// Does the same as [`poll`](Self::poll), for those who know what time it is.
+    pub(crate) fn poll_at(
+        &mut self,
+        now: Instant,
+        time: Instant,
+        cx: &mut Context<'_>,
+    ) -> Poll<()> {
+        if now >= time {
+            self.disarm();
+            return Poll::Ready(());
+        }
         if let Some(sim) = sim::current() {
-            if sim.now() >= time {
-                self.virtual_timer = None;
-                return Poll::Ready(());
-            }
             sim.set_timer(&mut self.virtual_timer, time, cx.waker());
             return Poll::Pending;
         }
-        let (set_to, timer) = self.timer.get_or_insert_with(|| (time, Timer::at(time)));
-        if *set_to != time {
-            *set_to = time;
-            timer.set_at(time);
-        }
-        match Pin::new(timer).poll(cx) {
-            Poll::Ready(_) => {
-                self.timer = None;
-                Poll::Ready(())
+        let waker = Identity::of(cx.waker());
+        if let Some(set) = self.set.as_mut().filter(|set| set.time == time) {
+            // If the alarm has come meanwhile, it has woken this waker, and the task is polled again.
+            // If it had come before, so would the time have.
+            if set.waker == waker {
+                return Poll::Pending;
             }
-            Poll::Pending => Poll::Pending,
+            if driver::exchange(set.key, cx.waker().clone()) {
+                set.waker = waker;
+                return Poll::Pending;
+            }
         }
+        self.disarm();
+        let key = driver::set(now, time, cx.waker().clone());
+        self.set = Some(Set { time, waker, key });
+        Poll::Pending
     }
 
     /// Gives the timer back: nothing will be woken any more.
     pub(crate) fn disarm(&mut self) {
-        self.timer = None;
+        if let Some(set) = self.set.take() {
+            driver::cancel(set.key);
+        }
         self.virtual_timer = None;
+    }
+}
+
+impl Drop for Alarm {
+    fn drop(&mut self) {
+        self.disarm();
+    }
+}
+
+impl Identity {
+    fn of(waker: &Waker) -> Self {
+        Self {
+            data: waker.data() as usize,
+            vtable: ptr::from_ref(waker.vtable()) as usize,
+        }
     }
 }

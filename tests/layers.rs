@@ -44,7 +44,7 @@ const ONLY_IN: &[(&str, &[&str], &str)] = &[
     (
         "Instant::now",
         // A test run has a limit of real time besides its virtual clock.
-        &["src/clock.rs", "src/sim/world.rs"],
+        &["src/clock.rs", "src/clock/driver.rs", "src/sim/world.rs"],
         "time goes through `crate::clock`, so that a test can replace it",
     ),
     (
@@ -54,7 +54,7 @@ const ONLY_IN: &[(&str, &[&str], &str)] = &[
     ),
     (
         "async_io::Timer",
-        &["src/clock.rs"],
+        &["src/clock/driver.rs"],
         "timers are `crate::clock::Alarm`s, so that a test can replace them",
     ),
     ("unsafe", &[], "the crate is free of it"),

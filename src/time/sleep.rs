@@ -82,8 +82,9 @@ impl Future for Sleep {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let now = clock::now();
         if let Until::After(duration) = self.until {
-            self.until = Until::At(clock::after(duration));
+            self.until = Until::At(now.checked_add(duration));
         }
         // What has been cancelled does not go on, even if it is still being polled because of
         // something protected beside it.
@@ -91,7 +92,7 @@ impl Future for Sleep {
             return Poll::Pending;
         }
         if let Until::At(Some(time)) = self.until {
-            ready!(self.alarm.poll(time, cx));
+            ready!(self.alarm.poll_at(now, time, cx));
             return Poll::Ready(());
         }
         Poll::Pending
