@@ -279,3 +279,6 @@ fn settle(heap: &mut [Entry], slots: &mut [Slot], place: usize, entry: Entry) {
     heap[place] = entry;
     slots[entry.slot()].place = place as u32;
 }
+
+#[cfg(test)]
+mod tests;
