@@ -413,7 +413,7 @@ fn of_equal_timeouts_the_outer_one_counts() {
             // Also with something between that has to know.
             let within = timeout(
                 limit,
-                group(async |_g| Ok::<_, Error>(pending::<()>().await)),
+                group(async |_g| pending::<Result<(), Error>>().await),
             );
             assert!(timeout(limit, within).await.is_err());
         }

@@ -40,7 +40,7 @@ use std::{
         Arc, OnceLock,
         atomic::{AtomicUsize, Ordering},
     },
-    task::{Context, Poll, Wake, Waker},
+    task::{Context, Wake, Waker},
     time::{Duration, Instant},
 };
 
@@ -48,7 +48,7 @@ use async_io::Timer;
 
 use super::queue::{Queue, Ticket};
 use crate::{
-    error::{catch, discard},
+    error::{Panic, catch, discard},
     lock::Mutex,
 };
 
@@ -151,10 +151,7 @@ fn beginning() -> Instant {
 /// A time as the queues count it. What is too far away comes in 584 years.
 fn nanos(time: Instant) -> u64 {
     let since = time.saturating_duration_since(beginning());
-    since
-        .as_secs()
-        .saturating_mul(1_000_000_000)
-        .saturating_add(u64::from(since.subsec_nanos()))
+    u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
 }
 
 impl Shard {
@@ -177,31 +174,34 @@ impl Shard {
             let is_earlier = latest < state.armed;
             (ticket, is_earlier.then(|| state.arm(now, latest)))
         };
-        if arming.is_some_and(|arming| self.arm(arming)) {
-            self.ring();
+        match arming.map(|arming| self.arm(arming)) {
+            None | Some(Ok(false)) => {}
+            Some(Ok(true)) => self.ring(),
+            Some(Err(panic)) => panic.resume(),
         }
         ticket
     }
 
     /// Puts a timer into the reactor. True if its time has come already.
-    fn arm(&'static self, arming: Arming) -> bool {
+    ///
+    /// Fails if the reactor does: it has no thread, or no file handle left.
+    fn arm(&'static self, arming: Arming) -> Result<bool, Panic> {
         let bell = self.bell.get_or_init(|| Waker::from(Arc::new(Bell(self))));
         let mut timer = Timer::at(beginning() + Duration::from_nanos(arming.at));
         let polled = catch(|| Pin::new(&mut timer).poll(&mut Context::from_waker(bell)));
-        let has_come = matches!(polled, Ok(Poll::Ready(_)));
         let mut left_over = Some(timer);
         {
             let mut state = self.state.lock();
             if state.armings == arming.number {
                 if polled.is_err() {
-                    // The reactor is not there. Whoever sets an alarm next finds out, too.
+                    // Whoever sets an alarm next tries it again.
                     state.armed = NEVER;
                 }
                 mem::swap(&mut state.timer, &mut left_over);
             }
         }
         drop(left_over);
-        polled.err().map_or(has_come, |panic| panic.resume())
+        polled.map(|polled| polled.is_ready())
     }
 
     /// Wakes everybody whose alarm is due, and sees to it that this is called again for the others.
@@ -226,7 +226,7 @@ impl Shard {
             let more = due[BATCH - 1].is_some();
             drop(spent);
             // Before anybody is woken: nobody knows how long that takes.
-            let again = arming.is_some_and(|arming| self.arm(arming));
+            let armed = arming.map_or(Ok(false), |arming| self.arm(arming));
             for waker in due.into_iter().flatten() {
                 // As in the reactor: that a waker panics is no reason not to wake the others, and there
                 // is no task here that could be told.
@@ -234,8 +234,10 @@ impl Shard {
                     discard(panic);
                 }
             }
-            if !more && !again {
-                return;
+            match armed {
+                Ok(has_come) if more || has_come => {}
+                Ok(_) => return,
+                Err(panic) => panic.resume(),
             }
         }
     }

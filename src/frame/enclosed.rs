@@ -121,6 +121,9 @@ fn poll_once<F: Future>(mut body: Pin<&mut Option<F>>, cx: &mut Context<'_>) -> 
 #[pinned_drop]
 impl<F> PinnedDrop for Enclosed<F> {
     fn drop(self: Pin<&mut Self>) {
+        if self.is_clear() {
+            return;
+        }
         if let Err(panic) = self.clear() {
             rethrow(panic);
         }
