@@ -172,7 +172,7 @@ impl<S: Hands> Crew<S> {
             let only_busy = cancelled && !*this.is_cancelled;
             let (hands, round, bells) = (&mut this.hands, &mut *this.round, &*this.bells);
             let run = || run_round(hands.as_mut(), round, bells, only_busy);
-            let ended = this.anchor.within(run);
+            let ended = this.anchor.within(None, run);
             if let Some(ended) = ended {
                 *this.live -= 1;
                 this.free.push(ended.0);
@@ -206,7 +206,7 @@ impl<S: Hands> Crew<S> {
         *this.is_stale |= only_busy;
         let (mut hands, round, bells) = (this.hands, this.round, &*this.bells);
         let run = || run_round(hands.as_mut(), round, bells, only_busy);
-        let ended = this.anchor.within(run);
+        let ended = this.anchor.within(None, run);
         if let Some((index, _)) = &ended {
             *this.live -= 1;
             this.free.push(*index);
@@ -322,7 +322,7 @@ impl<S: Hands> PinnedDrop for Crew<S> {
         }
         let mut first = None;
         let hands = &mut this.hands;
-        this.anchor.within(|| {
+        this.anchor.within(None, || {
             for index in 0..hands.count() {
                 match hands.as_mut().clear_hand(index) {
                     Err(panic) if first.is_none() => first = Some(panic),

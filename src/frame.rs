@@ -32,9 +32,9 @@ pub(crate) use self::{
     enclosed::Enclosed,
     node::{Node, NodeState, Role, abandon_below, new_node, wake},
     stack::{
-        Bed, Home, Limit, Member, Notice, Refused, Seat, arrive, cancelled, current_member,
-        deadline, depart, due, enclosing_home, is_cancelled, is_under, leave_seat, lend,
-        note_aborted, place_of, report, report_panic, rethrow, set_aside, tell, tell_cleanup,
-        tell_gone, tell_mark, trusts,
+        Bed, Home, Member, Notice, Refused, Seat, arrive, cancelled, current_member, deadline,
+        depart, due, enclosing_home, is_cancelled, is_under, leave_seat, lend, note_aborted,
+        place_of, report, report_panic, rethrow, set_aside, tell, tell_cleanup, tell_gone,
+        tell_mark, trusts,
     },
 };

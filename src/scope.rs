@@ -17,10 +17,10 @@ use std::{
 
 use pin_project::pin_project;
 
-use self::bounded::Bounded;
+use self::bounded::{Bounded, Limit};
 use crate::{
     error::{Cancelled, Cause},
-    frame::{Limit, Node},
+    frame::Node,
 };
 
 pub use self::{
@@ -118,9 +118,6 @@ impl CancelScope {
     }
 
     /// Cancels the scope this long after its body was first polled.
-    ///
-    /// To be exact, after the body first had to wait or asked for its [`deadline`], as with a
-    /// [`timeout`]; but if there is a [handle](Self::handle), from the beginning of the first poll.
     ///
     /// A duration that is too long to be added to the time, [`Duration::MAX`] for one, means never.
     ///

@@ -121,7 +121,7 @@ impl<F: Future> Hand<F> {
         let waker = Waker::from(Arc::clone(bell));
         let cx = &mut Context::from_waker(&waker);
         let body = self.as_mut().project().body;
-        let ending = match catch(|| body.poll(cx)) {
+        let ending = match catch(|| body.poll(None, cx)) {
             Ok(Poll::Ready(value)) => Ending::Value(value),
             Err(panic) => {
                 if let Err(second) = self.as_mut().clear() {

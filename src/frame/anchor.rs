@@ -11,7 +11,7 @@ use crate::{
     error::Cause,
     frame::{
         node::{Frame, Node, Role},
-        stack::{self, Level, Limit, Member},
+        stack::{self, Level, Member},
     },
 };
 
@@ -31,8 +31,6 @@ pub(crate) struct Anchor {
     shelter: Option<Shelter>,
     /// Why the frame was cancelled, if it has no node to keep that.
     cause: Option<Cause>,
-    /// Until when the frame may run, if it has no node to keep that.
-    limit: Limit,
 }
 
 /// The protection of a frame from being dropped by a cancellation further out; until dropped.
@@ -49,7 +47,7 @@ impl Drop for Shelter {
 /// A destructor cannot be cut. If it waits for something, with a `block_on`, what it waits for must
 /// not wait in turn to be dropped by a cancellation that has struck already.
 pub(crate) fn dropping<T>(drop: impl FnOnce() -> T) -> T {
-    Anchor::new(Role::Destructor).within(drop)
+    Anchor::new(Role::Destructor).within(None, drop)
 }
 
 impl Anchor {
@@ -62,7 +60,6 @@ impl Anchor {
             under: None,
             shelter: None,
             cause: None,
-            limit: Limit::default(),
         }
     }
 
@@ -73,53 +70,14 @@ impl Anchor {
         anchor
     }
 
-    /// Says until when the frame may run.
-    pub(crate) fn limit(mut self, limit: Limit) -> Self {
-        self.limit = limit;
-        self
-    }
-
-    /// Lets the time of the frame count from now, if it does not yet, and of all that it is under.
-    pub(crate) fn start(&mut self, now: Instant) {
-        if self.limit.after.is_some() {
-            self.limit.start(now);
-            stack::start_limits(now);
-        }
-        if let Some(node) = &self.node {
-            if let Some(deadline) = self.limit.at.take() {
-                node.state().start_deadline(Some(deadline));
-            }
-        }
-    }
-
-    /// Whether the time of the frame counts, if it is limited to so long.
-    pub(crate) fn is_started(&self) -> bool {
-        self.limit.after.is_none()
-    }
-
-    /// When the frame has to end. Known once its time counts.
-    pub(crate) fn deadline(&self) -> Option<Instant> {
-        match &self.node {
-            Some(node) => node.state().deadline(),
-            None => self.limit.at,
-        }
-    }
-
     /// Looks whether the frame is still where it was last polled.
     ///
     /// To be called at the beginning of each poll. A future may be polled in one place and then be
     /// moved to another: `timeout(d, &mut future)` is enough. Its place in the tree moves with it.
     /// True if it did.
-    #[inline]
     pub(crate) fn settle(&mut self) -> bool {
-        // A frame that is not in the tree yet has no place that it could have been moved from.
-        self.linked && self.follow()
-    }
-
-    /// Looks whether the frame, which is in the tree, is still where it was, and goes along.
-    fn follow(&mut self) -> bool {
         let under = self.under.as_ref().map_or(0, stack::address);
-        let moved = stack::top_address() != under;
+        let moved = self.linked && stack::top_address() != under;
         if moved {
             if let Some(node) = &self.node {
                 node.unlink();
@@ -135,34 +93,23 @@ impl Anchor {
     }
 
     /// Polls or drops what the frame wraps: `f` runs under this frame.
-    #[inline]
-    pub(crate) fn within<T>(&mut self, f: impl FnOnce() -> T) -> T {
-        /// Takes the level off the stack, also if `f` panics.
-        struct Leave<'a>(&'a mut Anchor);
-
-        impl Drop for Leave<'_> {
-            #[inline]
-            fn drop(&mut self) {
-                let anchor = &mut *self.0;
-                stack::pop_with(|level, below| {
-                    if level.begun {
-                        anchor.limit = level.limit;
-                    }
-                    if level.node.is_some() {
-                        anchor.take_back(level.node.take(), level.linked, below);
-                    }
-                });
-            }
-        }
-
-        let _leave = stack::push(|| self.level(None)).then(|| Leave(self));
-        f()
+    pub(crate) fn within<T>(&mut self, deadline: Option<Instant>, f: impl FnOnce() -> T) -> T {
+        self.enter(deadline, None, f).0
     }
 
     /// Polls or drops a member of a group. Returns the member as well.
     pub(crate) fn within_member<T>(
         &mut self,
         member: Member,
+        f: impl FnOnce() -> T,
+    ) -> (T, Option<Member>) {
+        self.enter(None, Some(member), f)
+    }
+
+    fn enter<T>(
+        &mut self,
+        deadline: Option<Instant>,
+        mut member: Option<Member>,
         f: impl FnOnce() -> T,
     ) -> (T, Option<Member>) {
         /// Takes the level off the stack, also if `f` panics.
@@ -180,8 +127,15 @@ impl Anchor {
             }
         }
 
-        let mut member = Some(member);
-        if !stack::push(|| self.level(member.take())) {
+        let pushed = stack::push(|| Level {
+            role: self.role,
+            node: self.node.take(),
+            linked: self.linked,
+            deadline,
+            member: member.take(),
+            detached: false,
+        });
+        if !pushed {
             return (f(), member);
         }
         let leave = Leave {
@@ -191,19 +145,6 @@ impl Anchor {
         let result = f();
         drop(leave);
         (result, member)
-    }
-
-    /// The level of the frame. It has the node until it is taken off the stack.
-    fn level(&mut self, member: Option<Member>) -> Level {
-        Level {
-            role: self.role,
-            node: self.node.take(),
-            linked: self.linked,
-            limit: self.limit,
-            member,
-            detached: false,
-            begun: false,
-        }
     }
 
     /// Takes the node over that the frame's level has, or has got meanwhile.
@@ -217,8 +158,8 @@ impl Anchor {
 
     /// Puts the frame into the tree, below the enclosing one.
     pub(crate) fn link(&mut self) -> &Arc<dyn Node> {
-        let (role, deadline) = (self.role, self.limit.at);
-        let node = self.node.get_or_insert_with(|| Frame::make(role, deadline));
+        let role = self.role;
+        let node = self.node.get_or_insert_with(|| Frame::make(role, None));
         if !self.linked {
             self.linked = true;
             self.under = stack::top_node();
@@ -275,7 +216,6 @@ impl Anchor {
     }
 
     /// Takes the frame out of the tree. What it wraps must have been dropped before.
-    #[inline]
     pub(crate) fn leave(&mut self) {
         self.shelter = None;
         // What was never put into the tree has nothing below it either.

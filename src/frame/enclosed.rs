@@ -5,6 +5,7 @@ use std::{
     future::Future,
     pin::Pin,
     task::{Context, Poll},
+    time::Instant,
 };
 
 use pin_project::{pin_project, pinned_drop};
@@ -60,7 +61,7 @@ impl<F> Enclosed<F> {
             return Ok(());
         }
         this.anchor
-            .within(|| catch(|| dropping(|| this.body.set(None))))
+            .within(None, || catch(|| dropping(|| this.body.set(None))))
     }
 
     /// Takes the future out, where it stands.
@@ -85,9 +86,13 @@ impl<F: Future> Enclosed<F> {
     /// # Panics
     ///
     /// If the future was dropped: it is being polled after it was done.
-    pub(crate) fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
+    pub(crate) fn poll(
+        self: Pin<&mut Self>,
+        deadline: Option<Instant>,
+        cx: &mut Context<'_>,
+    ) -> Poll<F::Output> {
         let this = self.project();
-        this.anchor.within(|| poll_once(this.body, cx))
+        this.anchor.within(deadline, || poll_once(this.body, cx))
     }
 
     /// Does the same as [`poll`](Self::poll) for a future that is a member of a group. Returns the member as well, unless

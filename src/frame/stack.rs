@@ -7,7 +7,7 @@ use std::{
     sync::Arc,
     task::{Context, Waker},
     thread,
-    time::{Duration, Instant},
+    time::Instant,
 };
 
 use crate::{
@@ -44,38 +44,13 @@ pub(super) struct Level {
     pub(super) node: Option<Arc<dyn Node>>,
     /// Whether the node has been put below that of the level before.
     pub(super) linked: bool,
-    /// Until when a frame without a node may run.
-    pub(super) limit: Limit,
+    /// The deadline of a frame without a node.
+    pub(super) deadline: Option<Instant>,
     /// Set where a member of a group begins: a task, or the body of the group.
     pub(super) member: Option<Member>,
     /// Whether this is the root of a task: the frames further down on the stack happen to poll it,
     /// they are not above it.
     pub(super) detached: bool,
-    /// Whether the time of this frame counts already, and of all further down.
-    pub(super) begun: bool,
-}
-
-/// Until when a scope may run.
-///
-/// The clock is not read before somebody needs to know what it says: a frame that something is linked
-/// below, code that asks for its deadline, or the scope itself when it has to wait. Mostly that is the last,
-/// and what is done in its first poll never is the reason for a look at the clock.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Limit {
-    /// Until this time.
-    pub(crate) at: Option<Instant>,
-    /// For so long, if that has not been counted from any time yet.
-    pub(crate) after: Option<Duration>,
-}
-
-impl Limit {
-    /// The time counts from now, if it does not yet.
-    pub(super) fn start(&mut self, now: Instant) {
-        if let Some(after) = self.after.take() {
-            let end = now.checked_add(after);
-            self.at = self.at.into_iter().chain(end).min();
-        }
-    }
 }
 
 /// A member of a group, running.
@@ -218,42 +193,6 @@ pub(super) fn pop<T>(take: impl FnOnce(Level, Option<&Level>) -> T) -> Option<T>
     .flatten()
 }
 
-/// Does the same for a frame that is no member's: `take` gets it where it lies, and takes from it whatever
-/// belongs to anybody else.
-#[inline]
-pub(super) fn pop_with<T>(take: impl FnOnce(&mut Level, Option<&Level>) -> T) -> Option<T> {
-    look(|stack| {
-        let (level, below) = stack.split_last_mut()?;
-        let taken = take(level, below.last());
-        // Drops it where it lies.
-        stack.truncate(stack.len() - 1);
-        Some(taken)
-    })
-    .flatten()
-}
-
-/// The time of all scopes that the running code is under counts from now, if it does not yet.
-///
-/// Always of all of them, so that of two limits of the same length the outer one does not end later.
-pub(crate) fn start_limits(now: Instant) {
-    look(|stack| start_all(stack, || now));
-}
-
-/// Does so for these levels.
-fn start_all(stack: &mut [Level], now: impl FnOnce() -> Instant) {
-    let begun = stack.iter().rposition(|level| level.begun);
-    let rest = &mut stack[begun.map_or(0, |begun| begun + 1)..];
-    if rest.iter().any(|level| level.limit.after.is_some()) {
-        let now = now();
-        for level in &mut *rest {
-            level.limit.start(now);
-        }
-    }
-    for level in rest {
-        level.begun = true;
-    }
-}
-
 /// The address of the innermost frame's node; 0 if there is none.
 pub(super) fn top_address() -> usize {
     let top = |stack: &mut Vec<Level>| Some(address(stack.last()?.node.as_ref()?));
@@ -270,7 +209,6 @@ pub(super) fn address(node: &Arc<dyn Node>) -> usize {
 pub(super) fn top_node() -> Option<Arc<dyn Node>> {
     let (top, to_link) = look(|stack| {
         let top = stack.len().checked_sub(1)?;
-        start_all(stack, clock::now);
         let to_link = make_nodes(stack, top);
         Some((stack[top].node.clone()?, to_link))
     })
@@ -290,7 +228,6 @@ pub(crate) fn place_of(node: &Arc<dyn Node>) -> Option<Option<(Arc<dyn Home>, u6
                 .is_some_and(|known| address(known) == address(node))
         };
         let index = stack.iter().rposition(is_it)?;
-        start_all(stack, clock::now);
         let member = stack[..index]
             .iter()
             .rev()
@@ -354,7 +291,7 @@ fn make_node(stack: &mut [Level], index: usize) -> Option<(Arc<dyn Node>, Arc<dy
         return None;
     }
     level.linked = true;
-    let (role, deadline) = (level.role, level.limit.at);
+    let (role, deadline) = (level.role, level.deadline);
     let node = level
         .node
         .get_or_insert_with(|| Frame::make(role, deadline));
@@ -408,7 +345,6 @@ fn is_cancelled_out_to(stack: &[Level], is_end: fn(Role) -> bool) -> bool {
 /// The earliest deadline of the frames that the running code is under, out to the nearest shield.
 pub(crate) fn deadline() -> Option<Instant> {
     look(|stack| {
-        start_all(stack, clock::now);
         let mut earliest = None;
         let mut include = |deadline: Option<Instant>| {
             earliest = earliest.into_iter().chain(deadline).min();
@@ -420,7 +356,7 @@ pub(crate) fn deadline() -> Option<Instant> {
         {
             match &level.node {
                 Some(node) => include(node.state().deadline()),
-                None => include(level.limit.at),
+                None => include(level.deadline),
             }
             if level.detached {
                 let home = level.member.as_ref().map(|member| &member.home);
@@ -603,7 +539,7 @@ impl Level {
             role: Role::Task,
             node: None,
             linked: false,
-            limit: Limit::default(),
+            deadline: None,
             member: Some(Member {
                 home,
                 task,
@@ -612,7 +548,6 @@ impl Level {
                 waker: 0,
             }),
             detached: true,
-            begun: false,
         }
     }
 }

@@ -5,6 +5,7 @@ use std::{
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
+    time::{Duration, Instant},
 };
 
 use pin_project::pin_project;
@@ -12,9 +13,26 @@ use pin_project::pin_project;
 use crate::{
     clock::{self, Alarm},
     error::Cause,
-    frame::{self, Anchor, Enclosed, Limit, Node, Role},
+    frame::{self, Anchor, Enclosed, Node, Role},
     sim::Mark,
 };
+
+/// Until when a scope may run.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Limit {
+    /// Until this time.
+    pub(super) at: Option<Instant>,
+    /// For so long, from the first poll.
+    pub(super) after: Option<Duration>,
+}
+
+impl Limit {
+    /// The deadline that this limit amounts to if the scope starts now.
+    fn start(self) -> Option<Instant> {
+        let after = self.after.and_then(clock::after);
+        self.at.into_iter().chain(after).min()
+    }
+}
 
 /// Makes the node of a scope that has a handle.
 pub(super) fn node() -> Arc<dyn Node> {
@@ -31,6 +49,9 @@ pub(super) struct Bounded<F> {
     body: Enclosed<F>,
     /// What the scope is called, for reports.
     name: Option<Arc<str>>,
+    limit: Limit,
+    /// The deadline that `limit` amounts to; for a scope with a handle, the node has it.
+    deadline: Option<Instant>,
     alarm: Alarm,
     started: bool,
 }
@@ -47,8 +68,10 @@ impl<F> Bounded<F> {
             None => Anchor::new(Role::Scope),
         };
         Self {
-            body: Enclosed::with_anchor(anchor.limit(limit), body),
+            body: Enclosed::with_anchor(anchor, body),
             name,
+            limit,
+            deadline: None,
             alarm: Alarm::default(),
             started: false,
         }
@@ -63,7 +86,8 @@ impl<F: Future> Future for Bounded<F> {
         // The body goes first: what is done when the deadline strikes counts as done.
         if self.as_mut().may_poll_body() {
             let mut this = self.as_mut().project();
-            if let Poll::Ready(value) = this.body.as_mut().poll(cx) {
+            let deadline = *this.deadline;
+            if let Poll::Ready(value) = this.body.as_mut().poll(deadline, cx) {
                 this.alarm.disarm();
                 this.body.anchor().leave();
                 return Poll::Ready(Ok(value));
@@ -80,15 +104,21 @@ impl<F: Future> Future for Bounded<F> {
 }
 
 impl<F> Bounded<F> {
-    /// Finds out where the scope is. At the first poll of one with a handle, its time begins.
+    /// Finds out where the scope is, and what its deadline is at the first poll.
     fn settle(self: Pin<&mut Self>) {
         let this = self.project();
         let anchor = this.body.anchor();
         anchor.settle();
-        if !*this.started && anchor.node().is_some() {
-            // Somebody has a handle, may ask it about what is further out, and may move the deadline.
-            anchor.link();
-            anchor.start(clock::now());
+        if !*this.started {
+            if anchor.node().is_some() {
+                // Somebody has a handle, and may ask it about what is further out.
+                anchor.link();
+            }
+            let deadline = this.limit.start();
+            match anchor.node() {
+                Some(node) => node.state().start_deadline(deadline),
+                None => *this.deadline = deadline,
+            }
         }
     }
 
@@ -109,16 +139,14 @@ impl<F> Bounded<F> {
         if anchor.is_cancelled_itself() {
             return;
         }
-        // Read once, for both.
-        let now = (!anchor.is_started()).then(clock::now);
-        if let Some(now) = now {
-            anchor.start(now);
-        }
-        match anchor.deadline() {
+        let deadline = match anchor.node() {
+            Some(node) => node.state().deadline(),
+            None => *this.deadline,
+        };
+        match deadline {
             None => this.alarm.disarm(),
             Some(deadline) => {
-                let now = now.unwrap_or_else(clock::now);
-                if this.alarm.poll_at(now, deadline, cx).is_ready() {
+                if this.alarm.poll(deadline, cx).is_ready() {
                     anchor.cancel(Cause::Deadline);
                 }
             }
@@ -136,7 +164,10 @@ impl<F> Bounded<F> {
         let anchor = this.body.anchor();
         frame::tell_mark(|| Mark::Scope {
             name: this.name.clone(),
-            deadline: anchor.deadline(),
+            deadline: match anchor.node() {
+                Some(node) => node.state().deadline(),
+                None => *this.deadline,
+            },
             is_cancelled: anchor.is_cancelled_itself(),
         });
     }

@@ -224,7 +224,7 @@ impl<F: Future> Future for Guarded<F> {
         let ending = if reached_too_late || body.as_mut().is_cut() {
             cut(body.as_mut())
         } else {
-            match catch(|| body.as_mut().poll(cx)) {
+            match catch(|| body.as_mut().poll(None, cx)) {
                 Ok(Poll::Ready(value)) => Ending::Value(value),
                 Ok(Poll::Pending) => ready!(body.as_mut().wait(cx)),
                 Err(panic) => {

@@ -95,7 +95,7 @@ impl<F: Future> Future for Shield<F> {
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
         let mut body = self.project().body;
         body.as_mut().anchor().settle();
-        let polled = match catch(|| body.as_mut().poll(cx)) {
+        let polled = match catch(|| body.as_mut().poll(None, cx)) {
             Ok(polled) => polled,
             Err(panic) => {
                 body.anchor().leave();

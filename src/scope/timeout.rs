@@ -10,17 +10,13 @@ use std::{
 
 use pin_project::pin_project;
 
-use super::bounded::Bounded;
-use crate::{error::TimedOut, frame::Limit};
+use super::bounded::{Bounded, Limit};
+use crate::error::TimedOut;
 
 /// Runs a future, for as long as `limit` at most.
 ///
-/// The time counts from the first poll, and there from the moment at which the future first has to wait
-/// or asks for its [`deadline`](crate::deadline). What it computes before that could not be cut anyway, so
-/// a future that is ready at once costs no look at the clock. To have that counted too, fix the time
-/// beforehand with [`timeout_at`].
-///
-/// A timeout is a [scope](crate::CancelScope): when the time is up, the future is dropped where it waits, after what is protected in it has ended. A whole
+/// The time counts from the first poll. A timeout is a [scope](crate::CancelScope): when the time is
+/// up, the future is dropped where it waits, after what is protected in it has ended. A whole
 /// [group](crate::group()) inside is cancelled and joined before the timeout is reported. Timeouts
 /// nest, and the earliest deadline counts.
 ///
