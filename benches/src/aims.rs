@@ -164,10 +164,11 @@ impl Aim {
                 (format!("≤ {bound} of n ms"), bound, ratio, self::figures)
             }
         };
-        let verdict = if measured <= bound {
+        let percent_over = ((measured / bound - 1.0) * 100.0).round();
+        let verdict = if percent_over <= 0.0 {
             "met".to_owned()
         } else {
-            format!("missed by {:.0} %", (measured / bound - 1.0) * 100.0)
+            format!("missed by {percent_over} %")
         };
         let mut line = String::new();
         let (n, measured) = (thousands(n), show(measured));

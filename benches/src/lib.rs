@@ -5,12 +5,13 @@
 //! trust are the ratios.
 //!
 //! ```text
-//! cargo run --release --bin compare            # everything, some ten minutes
+//! cargo run --release --bin compare            # everything, a quarter of an hour
 //! cargo run --release --bin compare -- --quick # under three minutes
 //! cargo run --release --bin compare -- W1 W4   # two questions
 //! ```
 //!
-//! Where noise hides the answer, instructions are counted instead: see `bin/steady.rs`.
+//! Where noise hides the answer, instructions are counted instead: see `bin/steady.rs`. A whole program
+//! is compared by `bin/linkcheck`.
 
 #![deny(missing_docs)]
 
