@@ -200,8 +200,8 @@ fn a_hundred_thousand_children_behind_a_limit_are_cancelled_one_by_one() {
 }
 
 /// While the children of a wide group are dropped, who still runs can use it: the destructor that
-/// is called first does not return before a sibling that is shielded has had a turn, spawned what it
-/// can, and asked how many there are.
+/// is called first does not return before a sibling that is shielded has had a turn, been refused a
+/// task, and run a group of its own.
 #[test]
 fn who_runs_on_can_use_a_wide_group_while_it_is_cancelled() {
     const MANY: usize = 100_000;
@@ -214,7 +214,8 @@ fn who_runs_on_can_use_a_wide_group_while_it_is_cancelled() {
         g.spawn(async move {
             shield(async {
                 let answer = loop {
-                    if let Ok(answer) = asked.lock().unwrap().try_recv() {
+                    let question = asked.lock().unwrap().try_recv();
+                    if let Ok(answer) = question {
                         break answer;
                     }
                     headcount::checkpoint().await;
