@@ -147,12 +147,14 @@ where
             sim.opened(&self.hub.as_staged(), &self.info);
         }
         let mut budget = Budget::new();
+        // Those that come in while the body has its turn are seen at the end of it.
+        let mut may_run_children = inline.is_some();
         loop {
             budget.turn();
             match &sim {
                 None => self
                     .as_mut()
-                    .run_ready(inline.is_some().then_some(&mut budget)),
+                    .run_ready(may_run_children.then_some(&mut budget)),
                 Some(sim) => self.as_mut().run_chosen(sim),
             }
             self.as_mut().watch_deadline(cx);
@@ -163,7 +165,7 @@ where
                 .hub
                 .end_turn(body_done, out_of_budget, this.body_woken, &mut waker)
             {
-                Turn::Again => {}
+                Turn::Again { children } => may_run_children = children && inline.is_some(),
                 Turn::Wait => {
                     this.body.anchor().protect();
                     return Poll::Pending;

@@ -17,8 +17,8 @@ use crate::{
 
 /// What the owner does next.
 pub(in crate::group) enum Turn {
-    /// Something is ready.
-    Again,
+    /// Something is ready. Says whether parallel children are.
+    Again { children: bool },
     /// The waker will be woken.
     Wait,
     /// All members are gone, and this finalizer was deferred last.
@@ -89,7 +89,9 @@ impl Hub {
         *body_woken = false;
         if ready && !out_of_budget {
             *body_woken = mem::take(&mut state.body_woken);
-            return Turn::Again;
+            return Turn::Again {
+                children: !state.queue.is_empty(),
+            };
         }
         state.owner = Owner::Waiting;
         mem::swap(&mut state.waker, waker);
