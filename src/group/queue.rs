@@ -5,13 +5,16 @@ use std::{collections::VecDeque, iter};
 /// How many entries a block has: 512 bytes of pointers.
 const BLOCK: usize = 64;
 
+/// How many the first one has, which is all that most groups need.
+const FIRST_BLOCK: usize = 15;
+
 /// A queue in blocks.
 ///
 /// A single entry needs no memory: many a group has one child, and many a child is alone in waking itself.
 ///
-/// One that grows as a whole is copied again and again. And glibc's allocator, each time that it is
-/// asked for more than a kilobyte, tidies away the small pieces that it had put aside for the next
-/// child to be made.
+/// One that grows as a whole is copied again and again. And glibc's allocator, when it is asked for
+/// more than a kilobyte, or has to make a piece longer, tidies away the small pieces that it had put
+/// aside for the next child to be made.
 pub(super) struct Queue<T> {
     /// The first entry, if it came in when the queue was empty.
     first: Option<T>,
@@ -47,7 +50,7 @@ impl<T> Queue<T> {
             return;
         }
         let last = self.others.back_mut().unwrap_or(&mut self.front);
-        if last.len() < BLOCK {
+        if last.len() < last.capacity() {
             last.push_back(entry);
         } else {
             self.add_block(entry);
@@ -56,6 +59,10 @@ impl<T> Queue<T> {
 
     #[cold]
     fn add_block(&mut self, entry: T) {
+        if self.front.capacity() == 0 {
+            self.front.reserve_exact(FIRST_BLOCK);
+            return self.front.push_back(entry);
+        }
         let mut block = VecDeque::with_capacity(BLOCK);
         block.push_back(entry);
         self.others.push_back(block);
