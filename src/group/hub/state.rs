@@ -125,10 +125,13 @@ impl Then {
 }
 
 impl State {
-    /// Counts a parallel child off, if nobody is waiting for that.
+    /// Counts a parallel child off, if nobody has to be woken for that: others are left, or the owner
+    /// is at it and will see.
     pub(super) fn leave_unnoticed(&mut self) -> bool {
-        let is_unnoticed = self.live > 1 && self.limit.leave_unnoticed();
+        let will_be_seen = matches!(self.owner, Owner::Polling | Owner::Driving);
+        let is_unnoticed = (self.live > 1 || will_be_seen) && self.limit.leave_unnoticed();
         self.live -= usize::from(is_unnoticed);
+        self.stirred |= self.live == 0;
         is_unnoticed
     }
 
