@@ -365,27 +365,37 @@ fn an_alarm_goes_where_its_task_goes() {
     watched("for its end", || block_on(sleep));
 }
 
-/// The time of a timeout counts from its first wait at the latest, however long it took to get there.
+/// The time of a timeout counts from its first poll, also what it computes before its first wait.
 #[test]
-fn a_timeout_counts_from_its_first_wait() {
-    everywhere(|| async {
-        let body = async {
-            // Nothing waits here, so no time passes that could be limited.
-            let mut sum = 0_u64;
-            for i in 0..1_000_u64 {
-                sum = sum.wrapping_add(i);
+fn a_timeout_counts_what_it_computes_before_its_first_wait() {
+    let start = now();
+    let late = block_on(timeout(10 * MOMENT, async {
+        while now() - start < 20 * MOMENT {
+            thread::yield_now();
+        }
+        yield_now().await;
+    }));
+    assert!(late.is_err());
+
+    // Both are over when it first waits: the outer one takes all.
+    let mut went_on = false;
+    let outer = block_on(timeout(10 * MOMENT, async {
+        let inner = timeout(5 * MOMENT, async {
+            let start = now();
+            while now() - start < 20 * MOMENT {
+                thread::yield_now();
             }
-            sleep(MOMENT).await;
-            sum
-        };
-        assert_eq!(timeout(HOUR, body).await, Ok(499_500));
-        assert!(timeout(MOMENT, sleep(HOUR)).await.is_err());
-    });
+            yield_now().await;
+        });
+        drop(inner.await);
+        went_on = true;
+    }));
+    assert!(outer.is_err() && !went_on);
 }
 
-/// Whoever asks for the deadline before that gets an answer, and it does not change any more.
+/// The deadline that code inside is told does not change.
 #[test]
-fn asking_for_the_deadline_starts_the_time() {
+fn the_deadline_of_a_timeout_is_the_same_for_all_inside() {
     everywhere(|| async {
         let before = now();
         timeout(HOUR, async {
@@ -420,9 +430,9 @@ fn of_equal_timeouts_the_outer_one_counts() {
     });
 }
 
-/// A limit that was started by a question inside is the one that counts, whatever is asked later.
+/// A time that has passed leaves none, and cuts the first wait.
 #[test]
-fn a_time_that_has_passed_in_the_first_poll_cuts_the_first_wait() {
+fn a_time_that_has_passed_cuts_the_first_wait() {
     everywhere(|| async {
         let passed = now();
         let outcome = timeout_at(passed, async {
