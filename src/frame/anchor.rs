@@ -75,9 +75,16 @@ impl Anchor {
     /// To be called at the beginning of each poll. A future may be polled in one place and then be
     /// moved to another: `timeout(d, &mut future)` is enough. Its place in the tree moves with it.
     /// True if it did.
+    #[inline]
     pub(crate) fn settle(&mut self) -> bool {
+        // What is not in the tree has no place there.
+        self.linked && self.follow()
+    }
+
+    /// Looks whether the frame is still where it was put into the tree. If not, its place moves along.
+    fn follow(&mut self) -> bool {
         let under = self.under.as_ref().map_or(0, stack::address);
-        let moved = self.linked && stack::top_address() != under;
+        let moved = stack::top_address() != under;
         if moved {
             if let Some(node) = &self.node {
                 node.unlink();
@@ -93,23 +100,30 @@ impl Anchor {
     }
 
     /// Polls or drops what the frame wraps: `f` runs under this frame.
+    #[inline]
     pub(crate) fn within<T>(&mut self, deadline: Option<Instant>, f: impl FnOnce() -> T) -> T {
-        self.enter(deadline, None, f).0
+        /// Takes the level off the stack, also if `f` panics.
+        struct Leave<'a>(&'a mut Anchor);
+
+        impl Drop for Leave<'_> {
+            #[inline]
+            fn drop(&mut self) {
+                stack::pop_in_place(|level, below| {
+                    if level.node.is_some() {
+                        self.0.take_back(level.node.take(), level.linked, below);
+                    }
+                });
+            }
+        }
+
+        let _leave = stack::push(|| self.level(deadline, None)).then(|| Leave(self));
+        f()
     }
 
     /// Polls or drops a member of a group. Returns the member as well.
     pub(crate) fn within_member<T>(
         &mut self,
         member: Member,
-        f: impl FnOnce() -> T,
-    ) -> (T, Option<Member>) {
-        self.enter(None, Some(member), f)
-    }
-
-    fn enter<T>(
-        &mut self,
-        deadline: Option<Instant>,
-        mut member: Option<Member>,
         f: impl FnOnce() -> T,
     ) -> (T, Option<Member>) {
         /// Takes the level off the stack, also if `f` panics.
@@ -127,15 +141,8 @@ impl Anchor {
             }
         }
 
-        let pushed = stack::push(|| Level {
-            role: self.role,
-            node: self.node.take(),
-            linked: self.linked,
-            deadline,
-            member: member.take(),
-            detached: false,
-        });
-        if !pushed {
+        let mut member = Some(member);
+        if !stack::push(|| self.level(None, member.take())) {
             return (f(), member);
         }
         let leave = Leave {
@@ -145,6 +152,19 @@ impl Anchor {
         let result = f();
         drop(leave);
         (result, member)
+    }
+
+    /// The level of the frame. It has the node until it is taken off the stack.
+    #[inline]
+    fn level(&mut self, deadline: Option<Instant>, member: Option<Member>) -> Level {
+        Level {
+            role: self.role,
+            node: self.node.take(),
+            linked: self.linked,
+            deadline,
+            member,
+            detached: false,
+        }
     }
 
     /// Takes the node over that the frame's level has, or has got meanwhile.
@@ -216,6 +236,7 @@ impl Anchor {
     }
 
     /// Takes the frame out of the tree. What it wraps must have been dropped before.
+    #[inline]
     pub(crate) fn leave(&mut self) {
         self.shelter = None;
         // What was never put into the tree has nothing below it either.

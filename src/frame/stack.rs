@@ -193,6 +193,18 @@ pub(super) fn pop<T>(take: impl FnOnce(Level, Option<&Level>) -> T) -> Option<T>
     .flatten()
 }
 
+/// Does the same for a frame that is no member's: `take` gets it where it lies, and takes from it whatever
+/// belongs to anybody else. That is less to be moved.
+#[inline]
+pub(super) fn pop_in_place(take: impl FnOnce(&mut Level, Option<&Level>)) {
+    look(|stack| {
+        if let Some((level, below)) = stack.split_last_mut() {
+            take(level, below.last());
+            stack.truncate(stack.len() - 1);
+        }
+    });
+}
+
 /// The address of the innermost frame's node; 0 if there is none.
 pub(super) fn top_address() -> usize {
     let top = |stack: &mut Vec<Level>| Some(address(stack.last()?.node.as_ref()?));
