@@ -96,11 +96,19 @@ impl Alarm {
     }
 
     /// Gives the timer back: nothing will be woken any more.
+    #[inline]
     pub(crate) fn disarm(&mut self) {
+        // Mostly it was never set.
+        if self.set.is_some() {
+            self.cancel();
+        }
+        self.virtual_timer = None;
+    }
+
+    fn cancel(&mut self) {
         if let Some(set) = self.set.take() {
             driver::cancel(set.key);
         }
-        self.virtual_timer = None;
     }
 }
 

@@ -52,7 +52,8 @@ use crate::{
     lock::Mutex,
 };
 
-/// How many queues there are. Threads take turns in getting one, so that they rarely meet at a lock.
+/// How many queues there are. Threads take turns in getting one, so that they rarely meet at a lock. With two
+/// processors it makes no difference that could be measured, neither for the better nor for the worse.
 const SHARDS: usize = 8;
 
 /// How many are woken before the lock is taken again.
