@@ -15,6 +15,7 @@ mod task;
 
 use std::{fmt, future::Future, marker::PhantomData, panic::Location, sync::Arc};
 
+use self::local::{Entrance, Refusal};
 pub use self::{
     builder::{Group, GroupBuilder},
     policy::Policy,
@@ -22,7 +23,6 @@ pub use self::{
     start::{Ready, Start, StartTask},
     task::Task,
 };
-use self::{child::Ticket, local::Entrance};
 pub(crate) use self::{hub::Hub, owner::Owner};
 use crate::{
     error::{Cause, Error, Label, TaskInfo, TaskRole, discard},
@@ -333,31 +333,50 @@ impl<'env, E: Send + 'static> TaskGroup<'env, E> {
         F: Future<Output = Result<T, E>> + Send + 'env,
     {
         let hub = &self.hub;
-        if !hub.admit() {
-            discard(future);
-            spawner::refuse(hub);
+        let future = match self.enter_local(name, location, future) {
+            Ok(task) => return task,
+            Err(future) => future,
+        };
+        discard(future);
+        spawner::refuse(hub)
+    }
+
+    /// Spawns a borrowing task, or gives its future back if the group has returned.
+    fn enter_local<T, F>(
+        &self,
+        name: Option<Arc<Label>>,
+        location: &'static Location<'static>,
+        future: F,
+    ) -> Result<Task<T>, F>
+    where
+        T: Send + 'env,
+        F: Future<Output = Result<T, E>> + Send + 'env,
+    {
+        let hub = &self.hub;
+        if hub.is_closed() {
+            return Err(future);
         }
         let task = TaskInfo::new(TaskRole::Child, name, location);
         if hub.is_cancelled() {
-            return Task::refused(spawner::turn_away(hub, task, future));
-        }
-        hub.tell_entered(&task);
-        let slot = hub.take_slot();
-        let entered = local::enter::<T, E, F>(&self.entrance, slot, task.clone(), future);
-        let outcome = match entered {
-            Ok(outcome) => outcome,
-            Err(future) => {
-                let ticket = spawner::dispose(hub, task, future);
-                hub.turn_away_local();
-                return Task::refused(ticket);
+            if !hub.admit() {
+                return Err(future);
             }
-        };
-        hub.enter_local(slot, task.id());
-        let ticket = Ticket {
-            hub: Arc::clone(hub),
-            task,
-        };
-        Task::local(ticket, outcome)
+            return Ok(Task::refused(spawner::turn_away(hub, task, future)));
+        }
+        hub.find_place();
+        hub.tell_entered(&task);
+        match self.entrance.enter::<T, E, F>(hub, task, future) {
+            Ok(outcome) => Ok(Task::local(outcome)),
+            Err(Refusal::Closed(future)) => Err(future),
+            Err(Refusal::Shut(task, future)) => {
+                if !hub.admit() {
+                    return Err(future);
+                }
+                let ticket = spawner::dispose(hub, task, future);
+                hub.turn_away();
+                Ok(Task::refused(ticket))
+            }
+        }
     }
 
     /// Returns a handle that spawns parallel tasks into this group from anywhere.
@@ -576,7 +595,7 @@ impl<'env, E: Send + 'static> TaskGroup<'env, E> {
     /// ```
     #[must_use]
     pub fn len(&self) -> usize {
-        self.hub.len()
+        self.hub.len_with(self.entrance.len())
     }
 
     /// Tells whether no task of the group is alive.

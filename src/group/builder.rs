@@ -13,7 +13,7 @@ use std::{
 
 use pin_project::pin_project;
 
-use super::{TaskGroup, hub::Hub, owner::Owner, policy::Policy};
+use super::{TaskGroup, hub::Hub, local::Entrance, owner::Owner, policy::Policy};
 use crate::error::{Error, ErrorGroup, Failure, Label, Origin, RawFailure, catch};
 
 /// Options of a group, from [`TaskGroup::builder`].
@@ -228,7 +228,7 @@ impl<E: Send + 'static> GroupBuilder<E> {
             self.limit,
             TypeId::of::<E>(),
         );
-        let entrance = Arc::default();
+        let entrance = Arc::<Entrance<'_>>::default();
         let group = TaskGroup::new(Arc::clone(&hub), Arc::clone(&entrance));
         Group {
             owner: Owner::new(hub, entrance, body(group)),

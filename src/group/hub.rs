@@ -18,7 +18,7 @@ use std::{
     sync::{Arc, OnceLock, atomic::AtomicBool},
 };
 
-pub(super) use self::{helpers::Errand, turns::Turn};
+pub(super) use self::{children::Woken, helpers::Errand, turns::Turn};
 use self::{
     sleepers::Sleepers,
     state::{Call, Owner, Runners, State, Then},
@@ -67,6 +67,7 @@ pub(crate) struct Hub {
     any_cut: AtomicBool,
     /// Whether there was ever a borrowing child.
     any_local: AtomicBool,
+    limited: bool,
     /// Mirrors `State::closed`, for those who only want to know.
     closed: AtomicBool,
     /// What waits for something, or was cancelled through its handle.
@@ -100,13 +101,13 @@ impl Hub {
             any_marked: AtomicBool::new(false),
             any_cut: AtomicBool::new(false),
             any_local: AtomicBool::new(false),
+            limited: limit < usize::MAX,
             closed: AtomicBool::new(false),
             sleepers: Mutex::default(),
             state: Mutex::new(State {
                 queue: Queue::new(),
                 woken: VecDeque::new(),
-                free_slots: Vec::new(),
-                slots: 0,
+                locals: 0,
                 locals_lost: false,
                 body_woken: true,
                 stirred: false,
@@ -195,7 +196,7 @@ impl Hub {
     ///
     /// Helpers may come from then on. Before that, in the first poll of the group, all that is
     /// spawned waits for the owner.
-    fn find_place(self: &Arc<Self>) {
+    pub(super) fn find_place(self: &Arc<Self>) {
         if !self.is_placed() {
             let node: Arc<dyn Node> = Arc::clone(self) as _;
             if let Some(above) = frame::place_of(&node) {

@@ -8,15 +8,15 @@ use super::child::Runnable;
 /// A child that waits for its turn.
 pub(super) enum Queued {
     Parallel(Runnable),
-    /// A borrowing child, by its slot.
-    Local(usize, u64),
+    /// A borrowing child, by its id.
+    Local(u64),
 }
 
 impl Known for Queued {
     fn id(&self) -> u64 {
         match self {
             Self::Parallel(runnable) => runnable.metadata().task.id(),
-            Self::Local(_, id) => *id,
+            Self::Local(id) => *id,
         }
     }
 }

@@ -8,70 +8,138 @@ use std::{
     pin::Pin,
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering, fence},
     },
-    task::{Context, Poll, Wake, Waker, ready},
+    task::{Context, Poll, Wake, Waker},
+    vec,
 };
 
 use pin_project::{pin_project, pinned_drop};
+use slab::Slab;
 
-use super::{child::Child, hub::Hub};
+use super::{
+    budget::Budget,
+    child::{Child, Ticket, Value},
+    hub::{Hub, Woken},
+};
 use crate::{
-    error::{Aborted, TaskInfo, catch},
+    error::{Aborted, GroupClosed, TaskInfo, catch},
     frame::{self, Seat},
     lock::Mutex,
 };
 
-/// A borrowing child, boxed. It reports for itself, so it has nothing to return.
-type BoxChild<'env> = Pin<Box<dyn Future<Output = ()> + Send + 'env>>;
+/// A borrowing child, boxed.
+type BoxLocal<'env> = Pin<Box<dyn Borrowing + Send + 'env>>;
 
-/// A borrowing child on its way into the group's future.
-pub(crate) struct Newcomer<'env> {
-    slot: usize,
-    task: TaskInfo,
-    child: BoxChild<'env>,
+/// What the group's future does with a borrowing child, of whatever type.
+trait Borrowing {
+    /// Who the child is. Asked before it is polled: later on it may not know any more.
+    fn task(&self) -> &TaskInfo;
+
+    /// Polls the child, which reports for itself.
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()>;
 }
 
 /// Where borrowing children wait for the group's future to take them in.
 ///
 /// A child may hold the group that holds the child. So this has to be emptied when the group ends,
 /// or the two keep each other alive.
-pub(crate) type Entrance<'env> = Mutex<Doorway<'env>>;
+#[derive(Default)]
+pub(crate) struct Entrance<'env> {
+    doorway: Mutex<Doorway<'env>>,
+    /// How many children are gone, of all that have come in. Written by the group's future only.
+    gone: AtomicUsize,
+}
 
 /// What is behind the lock of an [`Entrance`].
 #[derive(Default)]
-pub(crate) struct Doorway<'env> {
-    newcomers: Vec<Newcomer<'env>>,
+struct Doorway<'env> {
+    newcomers: Vec<BoxLocal<'env>>,
+    /// How many children have come in.
+    spawned: usize,
+    /// Whether those who are here are counted as a member of the group: as one, all together.
+    counted: bool,
+    /// Whether the group's future has seen who came in last, or has been told of it since.
+    told: bool,
     /// Whether the group's future is gone: nobody will be taken in any more.
     shut: bool,
 }
 
-/// Makes a borrowing child and puts it at the entrance; or gives its future back if there is nobody
-/// any more to take it in.
-pub(super) fn enter<'env, T, E, F>(
-    entrance: &Entrance<'env>,
-    slot: usize,
-    task: TaskInfo,
-    body: F,
-) -> Result<Arc<Outcome<T>>, F>
-where
-    T: Send + 'env,
-    E: Send + 'static,
-    F: Future<Output = Result<T, E>> + Send + 'env,
-{
-    let outcome = Arc::new(Outcome::default());
-    let mut doorway = entrance.lock();
-    if doorway.shut {
-        return Err(body);
+/// Why a borrowing child cannot come in. Gives its future back.
+pub(super) enum Refusal<F> {
+    /// The group has returned.
+    Closed(F),
+    /// There is nobody any more to take it in.
+    Shut(TaskInfo, F),
+}
+
+impl<'env> Entrance<'env> {
+    /// Makes a borrowing child and takes it in.
+    pub(super) fn enter<T, E, F>(
+        &self,
+        hub: &Arc<Hub>,
+        task: TaskInfo,
+        body: F,
+    ) -> Result<Arc<Outcome<T>>, Refusal<F>>
+    where
+        T: Send + 'env,
+        E: Send + 'static,
+        F: Future<Output = Result<T, E>> + Send + 'env,
+    {
+        let id = task.id();
+        let mut doorway = self.doorway.lock();
+        if doorway.shut {
+            return Err(Refusal::Shut(task, body));
+        }
+        let mut owner = None;
+        if !(doorway.counted && doorway.told) {
+            match hub.expect_locals(!doorway.counted) {
+                Ok(waker) => owner = waker,
+                Err(GroupClosed(())) => return Err(Refusal::Closed(body)),
+            }
+            (doorway.counted, doorway.told) = (true, true);
+        }
+        let outcome = Arc::new(Outcome {
+            ticket: Ticket {
+                hub: Arc::clone(hub),
+                task,
+            },
+            state: Mutex::new(Stage::Running(None)),
+        });
+        let child = Box::pin(Reporting {
+            child: Child::<F, E>::new(body),
+            outcome: Some(Arc::clone(&outcome)),
+        });
+        doorway.newcomers.push(child);
+        doorway.spawned += 1;
+        drop(doorway);
+        frame::wake(owner);
+        if hub.is_limited() {
+            hub.enter_local(id);
+        }
+        Ok(outcome)
     }
-    let child = Box::pin(Reporting {
-        child: Child::<F, E>::new(body),
-        outcome: Arc::clone(&outcome),
-        settled: false,
-    });
-    doorway.newcomers.push(Newcomer { slot, task, child });
-    drop(doorway);
-    Ok(outcome)
+
+    /// How many children are not gone.
+    pub(super) fn len(&self) -> usize {
+        let spawned = self.doorway.lock().spawned;
+        // Acquire: pairs with the Release in `count_off`.
+        spawned - self.gone.load(Ordering::Acquire).min(spawned)
+    }
+
+    /// Counts a child off.
+    fn count_off(&self) {
+        // Release: whoever sees it gone sees what it did. Nobody else writes this.
+        let gone = self.gone.load(Ordering::Relaxed) + 1;
+        self.gone.store(gone, Ordering::Release);
+    }
+
+    /// The newcomers are in. From now on the group's future has to be told of others.
+    fn take(&self) -> Vec<BoxLocal<'env>> {
+        let mut doorway = self.doorway.lock();
+        doorway.told = false;
+        mem::take(&mut doorway.newcomers)
+    }
 }
 
 /// A child that leaves its result where its handle finds it.
@@ -79,8 +147,8 @@ where
 struct Reporting<F, T, E> {
     #[pin]
     child: Child<F, E>,
-    outcome: Arc<Outcome<T>>,
-    settled: bool,
+    /// `None` once it is settled, or it waits and has no handle any more.
+    outcome: Option<Arc<Outcome<T>>>,
 }
 
 #[pinned_drop]
@@ -88,31 +156,42 @@ impl<F, T, E> PinnedDrop for Reporting<F, T, E> {
     /// Whoever awaits the handle of a child that is dropped where it stands must hear of it.
     fn drop(self: Pin<&mut Self>) {
         let mut this = self.project();
-        if !*this.settled {
+        if let Some(outcome) = this.outcome.take() {
             this.child.as_mut().clear();
-            this.outcome.settle(Err(Aborted::Cancelled));
+            outcome.settle(Err(Aborted::Cancelled));
         }
     }
 }
 
-impl<F, T, E> Future for Reporting<F, T, E>
+impl<F, T, E> Borrowing for Reporting<F, T, E>
 where
     F: Future<Output = Result<T, E>>,
     E: Send + 'static,
 {
-    type Output = ();
+    fn task(&self) -> &TaskInfo {
+        let outcome = self.outcome.as_ref();
+        &outcome.expect("a child that was not polled").ticket.task
+    }
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let this = self.project();
-        let result = ready!(this.child.poll(cx));
-        *this.settled = true;
-        this.outcome.settle(result.map(|value| value.take()));
+        let Poll::Ready(result) = this.child.poll(cx) else {
+            if this.outcome.as_ref().is_some_and(Outcome::is_unwanted) {
+                *this.outcome = None;
+            }
+            return Poll::Pending;
+        };
+        match this.outcome.take() {
+            Some(outcome) => outcome.settle(result),
+            None => drop(result),
+        }
         Poll::Ready(())
     }
 }
 
 /// The result of a borrowing child, shared with its handle.
 pub(super) struct Outcome<T> {
+    ticket: Ticket,
     state: Mutex<Stage<T>>,
 }
 
@@ -121,22 +200,27 @@ enum Stage<T> {
     /// It runs. The waker is that of whoever awaits the handle.
     Running(Option<Waker>),
     /// It is gone; the value is `None` once it has been taken.
-    Gone(Result<Option<T>, Aborted>),
-    /// It is gone, and the handle is dropped.
+    Gone(Result<Option<Value<T>>, Aborted>),
+    /// The handle, which has waited, is dropped.
     Unwanted,
 }
 
-impl<T> Default for Outcome<T> {
-    fn default() -> Self {
-        Self {
-            state: Mutex::new(Stage::Running(None)),
-        }
-    }
-}
-
 impl<T> Outcome<T> {
+    /// Who the child is, and in which group.
+    pub(super) fn ticket(&self) -> &Ticket {
+        &self.ticket
+    }
+
+    /// Whether only the child is left to know of this.
+    fn is_unwanted(this: &Arc<Self>) -> bool {
+        Arc::strong_count(this) == 1
+    }
+
     /// Keeps the result for the handle, if there still is one.
-    fn settle(&self, result: Result<Option<T>, Aborted>) {
+    fn settle(self: Arc<Self>, result: Result<Value<T>, Aborted>) {
+        if Self::is_unwanted(&self) {
+            return;
+        }
         let mut result = Some(result);
         let before = {
             let mut stage = self.state.lock();
@@ -144,13 +228,9 @@ impl<T> Outcome<T> {
                 Stage::Unwanted => None,
                 _ => result
                     .take()
-                    .map(|result| mem::replace(&mut *stage, Stage::Gone(result))),
+                    .map(|result| mem::replace(&mut *stage, Stage::Gone(result.map(Some)))),
             }
         };
-        // Nobody wants the value.
-        if let Err(panic) = catch(|| drop(result)) {
-            frame::report_panic(panic);
-        }
         if let Some(Stage::Running(waker)) = before {
             frame::wake(waker);
         }
@@ -165,7 +245,10 @@ impl<T> Outcome<T> {
                 Stage::Running(known) => (Poll::Pending, known.replace(waker)),
                 Stage::Gone(result) => {
                     let result = match result {
-                        Ok(value) => Ok(value.take().expect("a task was polled after it was done")),
+                        Ok(value) => Ok(value
+                            .take()
+                            .and_then(Value::take)
+                            .expect("a task was polled after it was done")),
                         Err(aborted) => Err(*aborted),
                     };
                     (Poll::Ready(result), Some(waker))
@@ -177,10 +260,10 @@ impl<T> Outcome<T> {
     }
 
     pub(super) fn is_finished(&self) -> bool {
-        matches!(*self.state.lock(), Stage::Gone(_) | Stage::Unwanted)
+        matches!(*self.state.lock(), Stage::Gone(_))
     }
 
-    /// The handle is dropped.
+    /// The handle, which may have left its waker, is dropped.
     pub(super) fn let_go(&self) {
         let before = mem::replace(&mut *self.state.lock(), Stage::Unwanted);
         catch(|| drop(before)).unwrap_or_else(frame::report_panic);
@@ -195,133 +278,230 @@ impl<T> fmt::Debug for Outcome<T> {
 
 /// The borrowing children of a group, in its future.
 pub(super) struct Locals<'env> {
-    hub: Arc<Hub>,
     entrance: Arc<Entrance<'env>>,
-    slots: Vec<Slot<'env>>,
-    /// The children that are being run in this turn.
-    ready: VecDeque<(usize, u64)>,
-    /// A waker that nobody else has.
-    spare: Option<Arc<LocalWaker>>,
+    /// Made for the first child.
+    room: Option<Box<Room<'env>>>,
+}
+
+/// Where borrowing children live.
+#[derive(Default)]
+struct Room<'env> {
+    /// Those that have been polled and wait, or will be polled again.
+    slots: Slab<Slot<'env>>,
+    /// Those that have come in and are run in this turn.
+    arrived: vec::IntoIter<BoxLocal<'env>>,
+    /// Those that have come in and may not be polled before it is said so.
+    held: VecDeque<BoxLocal<'env>>,
+    /// Those that have been woken, or may be polled now, and are run in this turn.
+    woken: VecDeque<Woken>,
+    spare: Option<Spare>,
 }
 
 /// A place for a borrowing child.
 struct Slot<'env> {
-    /// `None` while the slot is free, or the child is being polled.
-    child: Option<(TaskInfo, BoxChild<'env>)>,
-    /// There once the child has waited: one that is ready at once needs none of its own.
-    waker: Option<Arc<LocalWaker>>,
+    task: TaskInfo,
+    child: BoxLocal<'env>,
+    waker: Arc<LocalWaker>,
 }
 
 impl<'env> Locals<'env> {
-    pub(super) fn new(hub: Arc<Hub>, entrance: Arc<Entrance<'env>>) -> Self {
+    pub(super) fn new(entrance: Arc<Entrance<'env>>) -> Self {
         Self {
-            hub,
             entrance,
-            slots: Vec::new(),
-            ready: VecDeque::new(),
-            spare: None,
+            room: None,
         }
     }
 
-    /// Polls the children that are ready, once each and so many at most; those that become ready
+    /// Polls the children that are ready, once each, while there is time; those that become ready
     /// meanwhile are left for the next time.
-    pub(super) fn run_ready(&mut self, most: usize) {
-        self.hub.take_woken(&mut self.ready, most);
-        let mut seat = Seat::new(self.hub.as_home());
-        while let Some((slot, id)) = self.ready.pop_front() {
-            let is_in = |place: &Slot<'_>| place.child.is_some();
-            if !self.slots.get(slot).is_some_and(is_in) {
-                self.take_in();
+    pub(super) fn run_ready(&mut self, hub: &Arc<Hub>, budget: &mut Budget) {
+        let room = self.room.get_or_insert_default();
+        if room.woken.is_empty() && room.arrived.len() == 0 {
+            // In this order: who may be polled has come in before.
+            hub.take_woken(&mut room.woken, usize::MAX);
+            let newcomers = self.entrance.take();
+            if hub.is_limited() {
+                room.held.extend(newcomers);
+            } else {
+                room.arrived = newcomers.into_iter();
             }
-            if self.run(&mut seat, slot, id) {
-                self.hub.leave_slot(slot);
+        }
+        let mut turn = LocalTurn::new(hub, &self.entrance);
+        while budget.is_left() {
+            if let Some(woken) = room.woken.pop_front() {
+                room.run_woken(&mut turn, woken);
+            } else if let Some(child) = room.arrived.next() {
+                room.run_newcomer(&mut turn, child);
+            } else {
+                break;
             }
+            budget.turn();
+        }
+        drop(turn);
+        if !room.woken.is_empty() || room.arrived.len() > 0 {
+            hub.look_again();
+        }
+        self.settle(hub);
+    }
+
+    /// Has the newcomers wait until a test run chooses them.
+    pub(super) fn hold_newcomers(&mut self, hub: &Arc<Hub>) {
+        let room = self.room.get_or_insert_default();
+        for child in self.entrance.take() {
+            if !hub.is_limited() {
+                hub.admit_local(child.task().id());
+            }
+            room.held.push_back(child);
         }
     }
 
-    /// Polls the child in a slot, if it still is this one: the next one there may have to wait for
-    /// its turn. True if it is gone.
-    fn run(&mut self, seat: &mut Seat, slot: usize, id: u64) -> bool {
-        let Some(place) = self.slots.get_mut(slot) else {
-            return false;
-        };
-        if place.child.as_ref().is_none_or(|(task, _)| task.id() != id) {
-            return false;
+    /// Polls the child that was woken first.
+    pub(super) fn run_one(&mut self, hub: &Arc<Hub>) {
+        let room = self.room.get_or_insert_default();
+        hub.take_woken(&mut room.woken, 1);
+        let mut turn = LocalTurn::new(hub, &self.entrance);
+        while let Some(woken) = room.woken.pop_front() {
+            room.run_woken(&mut turn, woken);
         }
-        let Some((task, mut child)) = place.child.take() else {
-            return false;
-        };
-        let mut own = match place.waker.take() {
-            Some(waker) => waker,
-            None => LocalWaker::make(self.spare.take(), &self.hub, slot, id),
-        };
-        // A swap, for what it acquires: somebody who found the flag set has woken the child without
-        // taking any lock, and this poll has to see what they did before.
-        own.woken.swap(false, Ordering::AcqRel);
-        let waker = Waker::from(Arc::clone(&own));
-        let mut gone = false;
-        let mut cx = Context::from_waker(&waker);
-        let finished = seat.run(task.clone(), || {
-            gone = !matches!(catch(|| child.as_mut().poll(&mut cx)), Ok(Poll::Pending));
-        });
-        drop(waker);
-        if gone || finished {
-            drop(child);
-            if Arc::get_mut(&mut own).is_some() {
-                self.spare = Some(own);
-            }
-            return true;
-        }
-        if let Some(place) = self.slots.get_mut(slot) {
-            place.child = Some((task, child));
-            place.waker = Some(own);
-        }
-        false
+        drop(turn);
+        self.settle(hub);
     }
 
-    /// Gives the newcomers their slots.
-    fn take_in(&mut self) {
-        let newcomers = mem::take(&mut self.entrance.lock().newcomers);
-        for Newcomer { slot, task, child } in newcomers {
-            if self.slots.len() <= slot {
-                let free = || Slot {
-                    child: None,
-                    waker: None,
-                };
-                self.slots.resize_with(slot + 1, free);
-            }
-            let place = &mut self.slots[slot];
-            place.waker = None;
-            place.child = Some((task, child));
+    /// Sees to it that the owner is not left waiting: for those who came in, or those who are gone.
+    fn settle(&self, hub: &Arc<Hub>) {
+        let gone = self.entrance.gone.load(Ordering::Relaxed);
+        let all_gone = {
+            let mut doorway = self.entrance.doorway.lock();
+            let all_gone = doorway.counted && doorway.spawned == gone;
+            doorway.counted &= !all_gone;
+            all_gone
+        };
+        if all_gone {
+            hub.dismiss_locals();
         }
     }
 
     /// Drops all children, each under its own catch, for an owner that is being dropped.
-    pub(super) fn clear(&mut self) {
-        let mut seat = Seat::new(self.hub.as_home());
+    pub(super) fn clear(&mut self, hub: &Arc<Hub>) {
         loop {
-            self.take_in();
-            let places = self.slots.iter_mut().enumerate();
-            let children: Vec<_> = places
-                .filter_map(|(slot, place)| Some((slot, place.child.take()?)))
-                .collect();
+            let mut children = Vec::new();
+            if let Some(mut room) = self.room.take() {
+                let slots = room.slots.drain();
+                children.extend(slots.map(|slot| (slot.task, slot.child)));
+                let others = room.arrived.chain(room.held);
+                children.extend(others.map(|child| (child.task().clone(), child)));
+            }
+            let newcomers = self.entrance.take().into_iter();
+            children.extend(newcomers.map(|child| (child.task().clone(), child)));
             if children.is_empty() {
-                let mut doorway = self.entrance.lock();
+                let mut doorway = self.entrance.doorway.lock();
                 if doorway.newcomers.is_empty() {
                     doorway.shut = true;
-                    return;
+                    break;
                 }
             }
-            for (slot, (task, child)) in children {
+            let mut turn = LocalTurn::new(hub, &self.entrance);
+            for (task, child) in children {
                 let id = task.id();
-                seat.run(task, || {
+                turn.seat.run(task, || {
                     if let Err(panic) = catch(|| drop(child)) {
                         frame::report_panic(panic);
                     }
                 });
-                self.hub.evict(id);
-                self.hub.leave_slot(slot);
+                hub.evict(id);
+                turn.count_off();
             }
+        }
+        self.settle(hub);
+    }
+}
+
+/// What is needed to run borrowing children.
+struct LocalTurn<'a, 'env> {
+    hub: &'a Arc<Hub>,
+    entrance: &'a Entrance<'env>,
+    seat: Seat,
+}
+
+impl<'a, 'env> LocalTurn<'a, 'env> {
+    fn new(hub: &'a Arc<Hub>, entrance: &'a Entrance<'env>) -> Self {
+        Self {
+            hub,
+            entrance,
+            seat: Seat::new(hub.as_home()),
+        }
+    }
+
+    /// Polls a child. True if it is gone.
+    fn run(
+        &mut self,
+        task: &TaskInfo,
+        child: Pin<&mut (dyn Borrowing + Send + 'env)>,
+        waker: &Waker,
+    ) -> bool {
+        let mut gone = false;
+        let mut cx = Context::from_waker(waker);
+        let finished = self.seat.run(task.clone(), || {
+            gone = !matches!(catch(|| child.poll(&mut cx)), Ok(Poll::Pending));
+        });
+        gone || finished
+    }
+
+    fn count_off(&self) {
+        self.entrance.count_off();
+        if self.hub.is_limited() {
+            self.hub.leave_local();
+        }
+    }
+}
+
+impl<'env> Room<'env> {
+    /// Polls a child for the first time. It gets a slot, and a waker of its own, if it waits.
+    fn run_newcomer(&mut self, turn: &mut LocalTurn<'_, 'env>, mut child: BoxLocal<'env>) {
+        let task = child.task().clone();
+        let slot = self.slots.vacant_key();
+        let spare = Spare::make(self.spare.take(), turn.hub, slot, task.id());
+        if turn.run(&task, child.as_mut(), &spare.waker) {
+            drop(child);
+            self.spare = Some(spare);
+            turn.count_off();
+        } else {
+            self.slots.insert(Slot {
+                task,
+                child,
+                waker: spare.own,
+            });
+        }
+    }
+
+    /// Polls a child that was woken, if it still is this one: the next one in its slot may have to
+    /// wait for its turn.
+    fn run_woken(&mut self, turn: &mut LocalTurn<'_, 'env>, (slot, id): Woken) {
+        if slot == Hub::HELD {
+            let is_it = |child: &BoxLocal<'_>| child.task().id() == id;
+            let known = self.held.iter().position(is_it);
+            if known.is_none() {
+                self.held.extend(turn.entrance.take());
+            }
+            let known = known.or_else(|| self.held.iter().position(is_it));
+            if let Some(child) = known.and_then(|index| self.held.remove(index)) {
+                self.run_newcomer(turn, child);
+            }
+            return;
+        }
+        let Some(place) = self.slots.get_mut(slot) else {
+            return;
+        };
+        if place.task.id() != id {
+            return;
+        }
+        // A swap, for what it acquires: somebody who found the flag set has woken the child without
+        // taking any lock, and this poll has to see what they did before.
+        place.waker.woken.swap(false, Ordering::AcqRel);
+        let waker = Waker::from(Arc::clone(&place.waker));
+        if turn.run(&place.task, place.child.as_mut(), &waker) {
+            drop(self.slots.remove(slot));
+            turn.count_off();
         }
     }
 }
@@ -329,28 +509,42 @@ impl<'env> Locals<'env> {
 /// Wakes one borrowing child.
 struct LocalWaker {
     hub: Arc<Hub>,
-    slot: usize,
+    slot: AtomicUsize,
     /// The child.
-    id: u64,
+    id: AtomicU64,
     /// Whether it is among those that are ready already.
     woken: AtomicBool,
 }
 
-impl LocalWaker {
+/// A waker that only the group's future knows, to be lent to one newcomer after the other: one that
+/// is ready at once needs none of its own.
+struct Spare {
+    own: Arc<LocalWaker>,
+    waker: Waker,
+}
+
+impl Spare {
     /// Makes the waker of a child, out of one that nobody else has if there is one.
-    fn make(spare: Option<Arc<Self>>, hub: &Arc<Hub>, slot: usize, id: u64) -> Arc<Self> {
-        if let Some(mut waker) = spare {
-            if let Some(spare) = Arc::get_mut(&mut waker) {
-                (spare.slot, spare.id) = (slot, id);
-                return waker;
+    fn make(spare: Option<Self>, hub: &Arc<Hub>, slot: usize, id: u64) -> Self {
+        if let Some(spare) = spare {
+            if Arc::strong_count(&spare.own) == 2 {
+                // What those did who had it before must not find the values of now.
+                fence(Ordering::Acquire);
+                // Relaxed: whoever gets a clone of it gets these with it.
+                spare.own.slot.store(slot, Ordering::Relaxed);
+                spare.own.id.store(id, Ordering::Relaxed);
+                spare.own.woken.store(false, Ordering::Relaxed);
+                return spare;
             }
         }
-        Arc::new(Self {
+        let own = Arc::new(LocalWaker {
             hub: Arc::clone(hub),
-            slot,
-            id,
+            slot: AtomicUsize::new(slot),
+            id: AtomicU64::new(id),
             woken: AtomicBool::new(false),
-        })
+        });
+        let waker = Waker::from(Arc::clone(&own));
+        Self { own, waker }
     }
 }
 
@@ -362,7 +556,8 @@ impl Wake for LocalWaker {
     fn wake_by_ref(self: &Arc<Self>) {
         // AcqRel: pairs with the swap before each poll.
         if !self.woken.swap(true, Ordering::AcqRel) {
-            self.hub.wake_local(self.slot, self.id);
+            let slot = self.slot.load(Ordering::Relaxed);
+            self.hub.wake_local(slot, self.id.load(Ordering::Relaxed));
         }
     }
 }

@@ -83,7 +83,7 @@ impl<'env, F: Future> Owner<'env, F> {
             started: false,
             body_woken: false,
             value: None,
-            locals: Locals::new(Arc::clone(&hub), entrance),
+            locals: Locals::new(entrance),
             hub,
             info,
             saw_aborted: false,
@@ -152,9 +152,7 @@ where
         loop {
             budget.turn();
             match &sim {
-                None => self
-                    .as_mut()
-                    .run_ready(may_run_children.then_some(&mut budget)),
+                None => self.as_mut().run_ready(&mut budget, may_run_children),
                 Some(sim) => self.as_mut().run_chosen(sim),
             }
             self.as_mut().watch_deadline(cx);
@@ -187,15 +185,17 @@ where
         }
     }
 
-    /// Polls what is ready: the body, the children that borrow, and within the budget the others.
-    fn run_ready(mut self: Pin<&mut Self>, budget: Option<&mut Budget>) {
+    /// Polls what is ready: the body, and within the budget the children that borrow and the others,
+    /// if it is for the owner to run these.
+    fn run_ready(mut self: Pin<&mut Self>, budget: &mut Budget, drives: bool) {
         self.as_mut().poll_body();
         self.as_mut().poll_finalizer();
         if self.as_mut().is_settled() {
             if self.hub.any_local() {
-                self.as_mut().project().locals.run_ready(usize::MAX);
+                let this = self.as_mut().project();
+                this.locals.run_ready(this.hub, budget);
             }
-            if let Some(budget) = budget {
+            if drives {
                 child::run_ready(&self.hub, budget);
             }
         }
@@ -205,6 +205,10 @@ where
     fn run_chosen(mut self: Pin<&mut Self>, sim: &Sim) {
         let body_is_cut = !self.body.is_clear() && self.started && self.as_mut().is_cut();
         let bodies = usize::from(self.body_woken || body_is_cut);
+        if self.hub.any_local() {
+            let this = self.as_mut().project();
+            this.locals.hold_newcomers(this.hub);
+        }
         let locals = self.hub.locals_ready();
         if bodies + locals > 0 {
             let chosen = sim.choose(bodies + locals);
@@ -219,7 +223,8 @@ where
             } else if self.as_mut().is_settled() {
                 let goes_before = bodies > 0 && body < chosen;
                 self.hub.put_first(chosen - usize::from(goes_before));
-                self.as_mut().project().locals.run_ready(1);
+                let this = self.as_mut().project();
+                this.locals.run_one(this.hub);
                 if body_is_cut {
                     self.hub.look_again();
                 }
@@ -418,7 +423,8 @@ impl<F: Future> Owner<'_, F> {
         if !self.body.is_clear() {
             self.as_mut().drop_body();
         }
-        self.as_mut().project().locals.clear();
+        let this = self.as_mut().project();
+        this.locals.clear(this.hub);
         if let Some(finalizing) = self.as_mut().project().finalizing.take() {
             self.hub.put_back(*Pin::into_inner(finalizing));
         }

@@ -53,6 +53,8 @@ use crate::{
 /// ```
 pub struct Task<T> {
     link: Link<T>,
+    /// Whether the waker of whoever awaits this was left with a borrowing task.
+    has_waited: bool,
     /// That the task has ended without a value, if nobody could be told yet.
     aborted: Option<Aborted>,
 }
@@ -62,7 +64,7 @@ enum Link<T> {
     /// A parallel one. `None` only while the handle is being dropped.
     Parallel(Option<child::Handle<T>>),
     /// One that borrows.
-    Local(Ticket, Arc<Outcome<T>>),
+    Local(Arc<Outcome<T>>),
     /// It was never run, because its group had been cancelled.
     Refused(Ticket),
 }
@@ -73,13 +75,15 @@ impl<T> Task<T> {
     pub(super) fn parallel(handle: child::Handle<T>) -> Self {
         Self {
             link: Link::Parallel(Some(handle)),
+            has_waited: false,
             aborted: None,
         }
     }
 
-    pub(super) fn local(ticket: Ticket, outcome: Arc<Outcome<T>>) -> Self {
+    pub(super) fn local(outcome: Arc<Outcome<T>>) -> Self {
         Self {
-            link: Link::Local(ticket, outcome),
+            link: Link::Local(outcome),
+            has_waited: false,
             aborted: None,
         }
     }
@@ -87,6 +91,7 @@ impl<T> Task<T> {
     pub(super) fn refused(ticket: Ticket) -> Self {
         Self {
             link: Link::Refused(ticket),
+            has_waited: false,
             aborted: None,
         }
     }
@@ -98,7 +103,8 @@ impl<T> Task<T> {
                 .as_ref()
                 .expect("the handle is there until this is dropped")
                 .metadata(),
-            Link::Local(ticket, _) | Link::Refused(ticket) => ticket,
+            Link::Local(outcome) => outcome.ticket(),
+            Link::Refused(ticket) => ticket,
         }
     }
 
@@ -206,7 +212,7 @@ impl<T> Task<T> {
     pub fn is_finished(&self) -> bool {
         match &self.link {
             Link::Parallel(handle) => handle.as_ref().is_none_or(|handle| handle.is_finished()),
-            Link::Local(_, outcome) => outcome.is_finished(),
+            Link::Local(outcome) => outcome.is_finished(),
             Link::Refused(_) => true,
         }
     }
@@ -236,7 +242,11 @@ impl<T> Task<T> {
     fn poll_link(&mut self, cx: &mut Context<'_>) -> Poll<Result<T, Aborted>> {
         match &mut self.link {
             Link::Refused(_) => Poll::Ready(Err(Aborted::Cancelled)),
-            Link::Local(_, outcome) => outcome.poll(cx.waker()),
+            Link::Local(outcome) => {
+                let polled = outcome.poll(cx.waker());
+                self.has_waited |= polled.is_pending();
+                polled
+            }
             Link::Parallel(None) => Poll::Pending,
             Link::Parallel(Some(handle)) => {
                 // async-task ends the process if a waker panics.
@@ -288,8 +298,8 @@ impl<T> Drop for Task<T> {
                     handle.detach();
                 }
             }
-            Link::Local(_, outcome) => outcome.let_go(),
-            Link::Refused(_) => {}
+            Link::Local(outcome) if self.has_waited => outcome.let_go(),
+            Link::Local(_) | Link::Refused(_) => {}
         }
     }
 }

@@ -4,13 +4,19 @@ use std::{
     collections::VecDeque,
     mem,
     sync::{Arc, atomic::Ordering},
+    task::Waker,
 };
 
 use super::{Call, Hub, Owner, Then};
 use crate::{
+    error::GroupClosed,
     frame,
     group::{child::Runnable, limit::Queued},
 };
+
+/// A borrowing child that may be polled, by its slot and id. A slot is used again, and a waker may be
+/// woken after its child is gone.
+pub(in crate::group) type Woken = (usize, u64);
 
 impl Hub {
     /// Counts a new child, unless the group has returned.
@@ -74,19 +80,67 @@ impl Hub {
         })
     }
 
-    /// Takes an admitted borrowing child over.
-    pub(in crate::group) fn enter_local(&self, slot: usize, id: u64) {
-        let owner = {
-            let mut state = self.state.lock();
-            match state.limit.enter(Queued::Local(slot, id)) {
-                Some(_) => {
-                    state.woken.push_back((slot, id));
-                    state.waker.take()
-                }
-                None => None,
+    /// Stands for the slot of a borrowing child that has none yet.
+    pub(in crate::group) const HELD: usize = usize::MAX;
+
+    /// Whether there is a limit to how many children are alive at a time.
+    pub(in crate::group) fn is_limited(&self) -> bool {
+        self.limited
+    }
+
+    /// Borrowing children come in, or more of them: has the owner look. Counts them as one member,
+    /// all together, if they are the first. Returns the owner's waker.
+    pub(in crate::group) fn expect_locals(
+        &self,
+        first: bool,
+    ) -> Result<Option<Waker>, GroupClosed<()>> {
+        // Relaxed: whoever runs the children takes the lock, after this.
+        self.any_local.store(true, Ordering::Relaxed);
+        let mut state = self.state.lock();
+        if state.closed {
+            return Err(GroupClosed(()));
+        }
+        if first && !state.locals_lost {
+            state.locals += 1;
+            state.live += 1;
+        }
+        state.stirred = true;
+        Ok(state.waker.take())
+    }
+
+    /// The borrowing children that were expected are gone.
+    pub(in crate::group) fn dismiss_locals(self: &Arc<Self>) {
+        self.change(|state| {
+            if state.locals_lost {
+                return ((), Then::default());
             }
-        };
-        frame::wake(owner);
+            state.locals -= 1;
+            ((), state.count_off())
+        });
+    }
+
+    /// A borrowing child has come in, and may be polled if the limit is not reached.
+    pub(in crate::group) fn enter_local(self: &Arc<Self>, id: u64) {
+        let runners = self.runners();
+        self.change(|state| match state.limit.enter(Queued::Local(id)) {
+            Some(child) => ((), state.start(child, runners)),
+            None => ((), Then::default()),
+        });
+    }
+
+    /// A borrowing child that has come in may be polled.
+    pub(in crate::group) fn admit_local(&self, id: u64) {
+        self.state.lock().woken.push_back((Self::HELD, id));
+    }
+
+    /// Takes the place of a borrowing child back that is gone, in a group with a limit.
+    pub(in crate::group) fn leave_local(self: &Arc<Self>) {
+        let runners = self.runners();
+        self.change(|state| {
+            let next = state.limit.leave();
+            let started = next.map(|child| state.start(child, runners));
+            ((), started.unwrap_or_default())
+        });
     }
 
     /// Counts a child off that was admitted and did not enter.
@@ -94,42 +148,12 @@ impl Hub {
         self.change(|state| ((), state.count_off()));
     }
 
-    /// Chooses the slot for a borrowing child.
-    pub(in crate::group) fn take_slot(self: &Arc<Self>) -> usize {
-        // Relaxed: whoever runs the child takes the lock, after its slot was put among the woken.
-        self.any_local.store(true, Ordering::Relaxed);
-        self.change(|state| {
-            let slot = state.free_slots.pop().unwrap_or_else(|| {
-                state.slots += 1;
-                state.slots - 1
-            });
-            let then = if state.locals_lost {
-                state.count_off()
-            } else {
-                Then::default()
-            };
-            (slot, then)
-        })
-    }
-
-    /// Counts a borrowing child off that has a slot and did not enter.
-    pub(in crate::group) fn turn_away_local(self: &Arc<Self>) {
-        self.change(|state| {
-            let then = if state.locals_lost {
-                Then::default()
-            } else {
-                state.count_off()
-            };
-            ((), then)
-        });
-    }
-
     /// Stops counting the borrowing children: nobody can reach them.
     pub(super) fn lose_locals(&self) {
         let mut state = self.state.lock();
         if state.owner != Owner::Gone && !state.locals_lost {
             state.locals_lost = true;
-            state.live -= state.slots - state.free_slots.len();
+            state.live -= state.locals;
         }
     }
 
@@ -162,7 +186,7 @@ impl Hub {
         let then = if !gone || state.leave_unnoticed() {
             None
         } else {
-            Some(state.leave(None, self.runners()))
+            Some(state.leave(self.runners()))
         };
         let next = if more { state.queue.pop_front() } else { None };
         let next = next.map(|next| (next, state.queue.len()));
@@ -174,7 +198,7 @@ impl Hub {
     }
 
     /// Takes the borrowing children that are ready, so many at most.
-    pub(in crate::group) fn take_woken(&self, ready: &mut VecDeque<(usize, u64)>, most: usize) {
+    pub(in crate::group) fn take_woken(&self, ready: &mut VecDeque<Woken>, most: usize) {
         let mut state = self.state.lock();
         if ready.is_empty() && state.woken.len() <= most {
             mem::swap(&mut state.woken, ready);
@@ -184,21 +208,16 @@ impl Hub {
         }
     }
 
-    /// Counts a borrowing child off that has left its slot.
-    pub(in crate::group) fn leave_slot(self: &Arc<Self>, slot: usize) {
-        let mut state = self.state.lock();
-        if state.leave_unnoticed() {
-            state.free_slots.push(slot);
-            return;
-        }
-        let then = state.leave(Some(slot), self.runners());
-        drop(state);
-        self.follow_up(then);
-    }
-
-    /// The number of members that are not gone.
+    /// The number of members that are not gone. The borrowing children count as one.
     pub(in crate::group) fn len(&self) -> usize {
         self.state.lock().live
+    }
+
+    /// The number of members that are not gone, with so many borrowing children.
+    pub(in crate::group) fn len_with(&self, locals: usize) -> usize {
+        let state = self.state.lock();
+        let locals = if state.locals_lost { 0 } else { locals };
+        state.live - state.locals + locals
     }
 
     pub(super) fn mark_closed(&self) {

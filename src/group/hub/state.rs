@@ -7,7 +7,7 @@ use crate::{
     frame::Home,
     group::{
         child::Runnable,
-        hub::BoxFuture,
+        hub::{BoxFuture, Hub, Woken},
         limit::{Limit, Queued},
         queue::Queue,
     },
@@ -17,13 +17,10 @@ use crate::{
 pub(super) struct State {
     /// The parallel children that are ready, in the order in which they became so.
     pub(super) queue: Queue<Runnable>,
-    /// The borrowing children that are ready, by slot and id. A slot is used again, and a waker may
-    /// be woken after its child is gone.
-    pub(super) woken: VecDeque<(usize, u64)>,
-    /// Slots of borrowing children that have ended, to be used again.
-    pub(super) free_slots: Vec<usize>,
-    /// The number of slots there have ever been.
-    pub(super) slots: usize,
+    /// The borrowing children that were woken, or may be polled for the first time.
+    pub(super) woken: VecDeque<Woken>,
+    /// How much of `live` stands for borrowing children. Who counts them is the owner.
+    pub(super) locals: usize,
     /// Set when the owner was left behind: its borrowing children are with it, wherever that is, and
     /// are not counted any more.
     pub(super) locals_lost: bool,
@@ -135,23 +132,18 @@ impl State {
         is_unnoticed
     }
 
-    /// Takes a child's place back, and its slot if it borrowed.
-    pub(super) fn leave(&mut self, slot: Option<usize>, runners: Runners) -> Then {
-        self.free_slots.extend(slot);
+    /// Counts a parallel child off, and takes its place back.
+    pub(super) fn leave(&mut self, runners: Runners) -> Then {
         let next = self.limit.leave();
         let started = next.map(|child| self.start(child, runners));
-        let started = started.unwrap_or_default();
-        if slot.is_some() && self.locals_lost {
-            return started;
-        }
-        self.count_off().and(started)
+        self.count_off().and(started.unwrap_or_default())
     }
 
     /// Puts a child that is ready where it will be run.
     pub(super) fn start(&mut self, child: Queued, runners: Runners) -> Then {
         match child {
-            Queued::Local(slot, id) => {
-                self.woken.push_back((slot, id));
+            Queued::Local(id) => {
+                self.woken.push_back((Hub::HELD, id));
                 self.wake_owner()
             }
             Queued::Parallel(runnable) => self.push(runnable, runners).into(),
