@@ -30,7 +30,6 @@ use std::{
 /// assert_eq!(task.name(), Some("fetch"));
 /// assert!(task.location().file().ends_with(".rs"));
 /// ```
-#[derive(Clone)]
 pub struct TaskInfo {
     /// The id, unique in this process, and in the lowest bits the role: every task carries one of these,
     /// and eight bytes decide whether the allocator is quick with a small one.
@@ -190,6 +189,23 @@ impl TaskInfo {
     #[must_use]
     pub fn location(&self) -> &'static Location<'static> {
         self.location
+    }
+}
+
+impl Clone for TaskInfo {
+    fn clone(&self) -> Self {
+        Self {
+            label: self.label.clone(),
+            ..*self
+        }
+    }
+
+    fn clone_from(&mut self, other: &Self) {
+        // Mostly there is no name.
+        if self.label.is_some() || other.label.is_some() {
+            self.label.clone_from(&other.label);
+        }
+        (self.id_and_role, self.location) = (other.id_and_role, other.location);
     }
 }
 

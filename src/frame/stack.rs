@@ -519,20 +519,28 @@ impl Seat {
         }
     }
 
-    /// Runs a child once. True if it is done and gone.
+    /// Seats a child, to be run once. False on a thread that is ending, where nothing is run any more.
     ///
     /// The frames that are on the stack now are not above the child, not even above one that borrows:
-    /// what is above any child is its group. `child` must not panic.
-    pub(crate) fn run(&mut self, task: TaskInfo, child: impl FnOnce()) -> bool {
+    /// what is above any child is its group.
+    pub(crate) fn give(&mut self, task: &TaskInfo) -> bool {
         match self.home.take() {
-            Some(home) => self.seated = push(|| Level::of_child(home, task)),
-            None => drop(with_member(|member| member.succeed(task))),
+            Some(home) => self.seated = push(|| Level::of_child(home, task.clone())),
+            None => {
+                with_member(|member| member.succeed(task));
+            }
         }
-        if !self.seated {
-            return false;
-        }
-        child();
-        with_member(|member| member.finished).unwrap_or(false)
+        self.seated
+    }
+
+    /// Whether the child that was seated last is done and gone.
+    pub(crate) fn is_finished(&self) -> bool {
+        self.seated && with_member(|member| member.finished).unwrap_or(false)
+    }
+
+    /// Who was seated last.
+    pub(crate) fn task(&self) -> Option<TaskInfo> {
+        with_member(|member| member.task.clone()).filter(|_| self.seated)
     }
 }
 
@@ -565,12 +573,12 @@ impl Level {
 }
 
 impl Member {
-    /// Makes this another member of the same group. Returns who it was.
-    fn succeed(&mut self, task: TaskInfo) -> TaskInfo {
+    /// Makes this another member of the same group.
+    fn succeed(&mut self, task: &TaskInfo) {
         self.finished = false;
         self.saw_aborted = false;
         self.waker = 0;
-        mem::replace(&mut self.task, task)
+        self.task.clone_from(task);
     }
 }
 

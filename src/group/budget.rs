@@ -48,6 +48,8 @@ pub(super) struct Budget {
     looks: usize,
     /// Whether the children took long when it was read last.
     were_long: bool,
+    /// Whether the monitor knows that somebody is at it.
+    roused: bool,
     spent: bool,
     endless: bool,
 }
@@ -61,6 +63,7 @@ impl Budget {
             unwatched: 0,
             looks: 0,
             were_long: false,
+            roused: false,
             spent: false,
             endless: false,
         }
@@ -92,11 +95,29 @@ impl Budget {
 
     /// A child is about to be run, and so many more are ready.
     pub(super) fn begin(&mut self, ready: usize) {
+        let is_watched = self.watch_clock(ready);
+        if is_watched && !self.roused {
+            self.roused = true;
+            // The others may have been ready for long, and this one may take long.
+            pool::rouse();
+        }
+    }
+
+    /// Whether the clock is looked at: once more is run than a few.
+    fn watch_clock(&mut self, ready: usize) -> bool {
         if self.times.is_none() && (ready > 0 || self.unwatched >= UNWATCHED) {
             let now = clock::real_time();
             self.times = Some((now, now));
-            // The others may have been ready for long, and this one may take long.
-            pool::rouse();
+        }
+        self.times.is_some()
+    }
+
+    /// A child has been run that nobody else can run.
+    pub(super) fn spend_here(&mut self) {
+        self.watch_clock(0);
+        self.run += 1;
+        if self.run >= self.look {
+            self.read_clock();
         }
     }
 

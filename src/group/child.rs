@@ -81,12 +81,14 @@ pub(super) fn run_ready(hub: &Arc<Hub>, budget: &mut Budget) -> usize {
 
 /// Runs a parallel child once. True if it is gone.
 fn run_once(seat: &mut Seat, runnable: Runnable) -> bool {
-    let task = runnable.metadata().task.clone();
+    if !seat.give(&runnable.metadata().task) {
+        return false;
+    }
     // The child captures its own panics. What is caught here comes from dropping its result.
-    seat.run(task, || match catch(|| runnable.run()) {
-        Ok(_woken_meanwhile) => {}
-        Err(panic) => frame::report_panic(panic),
-    })
+    if let Err(panic) = catch(|| runnable.run()) {
+        frame::report_panic(panic);
+    }
+    seat.is_finished()
 }
 
 /// Runs one parallel child, and counts it off if it is gone.

@@ -294,6 +294,8 @@ struct Room<'env> {
     held: VecDeque<BoxLocal<'env>>,
     /// Those that have been woken, or may be polled now, and are run in this turn.
     woken: VecDeque<Woken>,
+    /// A waker that is lent to one newcomer after the other: one that is ready at once needs none of
+    /// its own.
     spare: Option<Spare>,
 }
 
@@ -335,7 +337,7 @@ impl<'env> Locals<'env> {
             } else {
                 break;
             }
-            budget.turn();
+            budget.spend_here();
         }
         drop(turn);
         if !room.woken.is_empty() || room.arrived.len() > 0 {
@@ -403,11 +405,10 @@ impl<'env> Locals<'env> {
             let mut turn = LocalTurn::new(hub, &self.entrance);
             for (task, child) in children {
                 let id = task.id();
-                turn.seat.run(task, || {
-                    if let Err(panic) = catch(|| drop(child)) {
-                        frame::report_panic(panic);
-                    }
-                });
+                turn.seat.give(&task);
+                if let Err(panic) = catch(|| drop(child)) {
+                    frame::report_panic(panic);
+                }
                 hub.evict(id);
                 turn.count_off();
             }
@@ -432,21 +433,6 @@ impl<'a, 'env> LocalTurn<'a, 'env> {
         }
     }
 
-    /// Polls a child. True if it is gone.
-    fn run(
-        &mut self,
-        task: &TaskInfo,
-        child: Pin<&mut (dyn Borrowing + Send + 'env)>,
-        waker: &Waker,
-    ) -> bool {
-        let mut gone = false;
-        let mut cx = Context::from_waker(waker);
-        let finished = self.seat.run(task.clone(), || {
-            gone = !matches!(catch(|| child.poll(&mut cx)), Ok(Poll::Pending));
-        });
-        gone || finished
-    }
-
     fn count_off(&self) {
         self.entrance.count_off();
         if self.hub.is_limited() {
@@ -458,14 +444,18 @@ impl<'a, 'env> LocalTurn<'a, 'env> {
 impl<'env> Room<'env> {
     /// Polls a child for the first time. It gets a slot, and a waker of its own, if it waits.
     fn run_newcomer(&mut self, turn: &mut LocalTurn<'_, 'env>, mut child: BoxLocal<'env>) {
-        let task = child.task().clone();
-        let slot = self.slots.vacant_key();
-        let spare = Spare::make(self.spare.take(), turn.hub, slot, task.id());
-        if turn.run(&task, child.as_mut(), &spare.waker) {
+        let task = child.task();
+        let key = self.slots.vacant_key();
+        let spare = match &mut self.spare {
+            Some(spare) if spare.lend(key, task.id()) => spare,
+            spare => spare.insert(Spare::new(turn.hub, key, task.id())),
+        };
+        turn.seat.give(task);
+        let mut cx = Context::from_waker(&spare.waker);
+        if child.as_mut().poll(&mut cx).is_ready() {
             drop(child);
-            self.spare = Some(spare);
             turn.count_off();
-        } else {
+        } else if let (Some(task), Some(spare)) = (turn.seat.task(), self.spare.take()) {
             self.slots.insert(Slot {
                 task,
                 child,
@@ -476,8 +466,8 @@ impl<'env> Room<'env> {
 
     /// Polls a child that was woken, if it still is this one: the next one in its slot may have to
     /// wait for its turn.
-    fn run_woken(&mut self, turn: &mut LocalTurn<'_, 'env>, (slot, id): Woken) {
-        if slot == Hub::HELD {
+    fn run_woken(&mut self, turn: &mut LocalTurn<'_, 'env>, (key, id): Woken) {
+        if key == Hub::HELD {
             let is_it = |child: &BoxLocal<'_>| child.task().id() == id;
             let known = self.held.iter().position(is_it);
             if known.is_none() {
@@ -489,7 +479,7 @@ impl<'env> Room<'env> {
             }
             return;
         }
-        let Some(place) = self.slots.get_mut(slot) else {
+        let Some(place) = self.slots.get_mut(key) else {
             return;
         };
         if place.task.id() != id {
@@ -499,8 +489,10 @@ impl<'env> Room<'env> {
         // taking any lock, and this poll has to see what they did before.
         place.waker.woken.swap(false, Ordering::AcqRel);
         let waker = Waker::from(Arc::clone(&place.waker));
-        if turn.run(&place.task, place.child.as_mut(), &waker) {
-            drop(self.slots.remove(slot));
+        turn.seat.give(&place.task);
+        let mut cx = Context::from_waker(&waker);
+        if place.child.as_mut().poll(&mut cx).is_ready() {
+            drop(self.slots.remove(key));
             turn.count_off();
         }
     }
@@ -516,27 +508,14 @@ struct LocalWaker {
     woken: AtomicBool,
 }
 
-/// A waker that only the group's future knows, to be lent to one newcomer after the other: one that
-/// is ready at once needs none of its own.
+/// The waker of a child that has no slot yet.
 struct Spare {
     own: Arc<LocalWaker>,
     waker: Waker,
 }
 
 impl Spare {
-    /// Makes the waker of a child, out of one that nobody else has if there is one.
-    fn make(spare: Option<Self>, hub: &Arc<Hub>, slot: usize, id: u64) -> Self {
-        if let Some(spare) = spare {
-            if Arc::strong_count(&spare.own) == 2 {
-                // What those did who had it before must not find the values of now.
-                fence(Ordering::Acquire);
-                // Relaxed: whoever gets a clone of it gets these with it.
-                spare.own.slot.store(slot, Ordering::Relaxed);
-                spare.own.id.store(id, Ordering::Relaxed);
-                spare.own.woken.store(false, Ordering::Relaxed);
-                return spare;
-            }
-        }
+    fn new(hub: &Arc<Hub>, slot: usize, id: u64) -> Self {
         let own = Arc::new(LocalWaker {
             hub: Arc::clone(hub),
             slot: AtomicUsize::new(slot),
@@ -545,6 +524,20 @@ impl Spare {
         });
         let waker = Waker::from(Arc::clone(&own));
         Self { own, waker }
+    }
+
+    /// Makes this the waker of another child. False if somebody has a clone of it.
+    fn lend(&self, slot: usize, id: u64) -> bool {
+        let is_known = Arc::strong_count(&self.own) > 2;
+        if !is_known {
+            // What those did who had it before must not find the values of now.
+            fence(Ordering::Acquire);
+            // Relaxed: whoever gets a clone of it gets these with it.
+            self.own.slot.store(slot, Ordering::Relaxed);
+            self.own.id.store(id, Ordering::Relaxed);
+            self.own.woken.store(false, Ordering::Relaxed);
+        }
+        !is_known
     }
 }
 
