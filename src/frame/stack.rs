@@ -79,8 +79,13 @@ impl Member {
 }
 
 /// Where a group keeps the waker of a task.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Bed(pub(crate) NonZeroU32);
+
+impl Bed {
+    /// Nowhere: the group's future has the task itself, and knows how to wake it.
+    pub(crate) const AT_OWNER: Self = Self(NonZeroU32::MAX);
+}
 
 /// What a group has to say to a task that gets its turn.
 #[derive(Clone, Copy, Debug, Default)]

@@ -209,6 +209,13 @@ impl<F, E> Child<F, E> {
         }
     }
 
+    /// A child that borrows: its group's future keeps its waker.
+    pub(super) fn new_local(body: F) -> Self {
+        let mut child = Self::new(body);
+        child.bed = Some(Bed::AT_OWNER);
+        child
+    }
+
     /// A child that has a node in the tree already.
     pub(super) fn with_node(body: F, node: Arc<dyn Node>) -> Self {
         let mut child = Self::new(body);

@@ -108,6 +108,7 @@ impl Hub {
                 queue: Queue::new(),
                 woken: VecDeque::new(),
                 locals: 0,
+                locals_stirred: false,
                 locals_lost: false,
                 body_woken: true,
                 stirred: false,

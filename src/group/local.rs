@@ -24,7 +24,7 @@ use super::{
 };
 use crate::{
     error::{Aborted, GroupClosed, TaskInfo, catch},
-    frame::{self, Seat},
+    frame::{self, Home, Seat},
     lock::Mutex,
 };
 
@@ -36,8 +36,8 @@ trait Borrowing {
     /// Who the child is. Asked before it is polled: later on it may not know any more.
     fn task(&self) -> &TaskInfo;
 
-    /// Polls the child, which reports for itself.
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()>;
+    /// Polls the child, which reports for itself. `own` is the waker of `cx`.
+    fn poll(self: Pin<&mut Self>, own: &Arc<LocalWaker>, cx: &mut Context<'_>) -> Poll<()>;
 }
 
 /// Where borrowing children wait for the group's future to take them in.
@@ -104,11 +104,12 @@ impl<'env> Entrance<'env> {
                 hub: Arc::clone(hub),
                 task,
             },
-            state: Mutex::new(Stage::Running(None)),
+            state: Mutex::new(Stage::Running(None, None)),
         });
         let child = Box::pin(Reporting {
-            child: Child::<F, E>::new(body),
+            child: Child::<F, E>::new_local(body),
             outcome: Some(Arc::clone(&outcome)),
+            knows_waker: false,
         });
         doorway.newcomers.push(child);
         doorway.spawned += 1;
@@ -149,6 +150,8 @@ struct Reporting<F, T, E> {
     child: Child<F, E>,
     /// `None` once it is settled, or it waits and has no handle any more.
     outcome: Option<Arc<Outcome<T>>>,
+    /// Whether the handle knows how to wake the child.
+    knows_waker: bool,
 }
 
 #[pinned_drop]
@@ -173,11 +176,16 @@ where
         &outcome.expect("a child that was not polled").ticket.task
     }
 
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+    fn poll(self: Pin<&mut Self>, own: &Arc<LocalWaker>, cx: &mut Context<'_>) -> Poll<()> {
         let this = self.project();
         let Poll::Ready(result) = this.child.poll(cx) else {
-            if this.outcome.as_ref().is_some_and(Outcome::is_unwanted) {
-                *this.outcome = None;
+            match this.outcome {
+                Some(outcome) if Outcome::is_unwanted(outcome) => *this.outcome = None,
+                Some(outcome) if !*this.knows_waker => {
+                    *this.knows_waker = true;
+                    outcome.show_waker(own);
+                }
+                _ => {}
             }
             return Poll::Pending;
         };
@@ -197,8 +205,8 @@ pub(super) struct Outcome<T> {
 
 /// How far a borrowing child has got, as its handle sees it.
 enum Stage<T> {
-    /// It runs. The waker is that of whoever awaits the handle.
-    Running(Option<Waker>),
+    /// It runs. The wakers are that of whoever awaits the handle, and the child's, if it waits.
+    Running(Option<Waker>, Option<Arc<LocalWaker>>),
     /// It is gone; the value is `None` once it has been taken.
     Gone(Result<Option<Value<T>>, Aborted>),
     /// The handle, which has waited, is dropped.
@@ -231,7 +239,7 @@ impl<T> Outcome<T> {
                     .map(|result| mem::replace(&mut *stage, Stage::Gone(result.map(Some)))),
             }
         };
-        if let Some(Stage::Running(waker)) = before {
+        if let Some(Stage::Running(waker, _)) = before {
             frame::wake(waker);
         }
     }
@@ -242,7 +250,7 @@ impl<T> Outcome<T> {
         let (polled, _waker) = {
             let mut stage = self.state.lock();
             match &mut *stage {
-                Stage::Running(known) => (Poll::Pending, known.replace(waker)),
+                Stage::Running(known, _) => (Poll::Pending, known.replace(waker)),
                 Stage::Gone(result) => {
                     let result = match result {
                         Ok(value) => Ok(value
@@ -261,6 +269,28 @@ impl<T> Outcome<T> {
 
     pub(super) fn is_finished(&self) -> bool {
         matches!(*self.state.lock(), Stage::Gone(_))
+    }
+
+    /// Has the handle know the waker of the child, which waits for the first time.
+    fn show_waker(&self, own: &Arc<LocalWaker>) {
+        if let Stage::Running(_, known) = &mut *self.state.lock() {
+            *known = Some(Arc::clone(own));
+        }
+        // It may have been cancelled through the handle before.
+        if self.ticket.hub.is_marked(self.ticket.task.id()) {
+            own.wake_by_ref();
+        }
+    }
+
+    /// Wakes the child, if it waits.
+    pub(super) fn wake_child(&self) {
+        let own = match &*self.state.lock() {
+            Stage::Running(_, own) => own.clone(),
+            _ => None,
+        };
+        if let Some(own) = own {
+            own.wake();
+        }
     }
 
     /// The handle, which may have left its waker, is dropped.
@@ -320,7 +350,9 @@ impl<'env> Locals<'env> {
         let room = self.room.get_or_insert_default();
         if room.woken.is_empty() && room.arrived.len() == 0 {
             // In this order: who may be polled has come in before.
-            hub.take_woken(&mut room.woken, usize::MAX);
+            if hub.take_woken(&mut room.woken, usize::MAX) {
+                room.wake_all();
+            }
             let newcomers = self.entrance.take();
             if hub.is_limited() {
                 room.held.extend(newcomers);
@@ -346,9 +378,12 @@ impl<'env> Locals<'env> {
         self.settle(hub);
     }
 
-    /// Has the newcomers wait until a test run chooses them.
-    pub(super) fn hold_newcomers(&mut self, hub: &Arc<Hub>) {
+    /// Wakes those who are to be woken, and has the newcomers wait, until a test run chooses them.
+    pub(super) fn stand_by(&mut self, hub: &Arc<Hub>) {
         let room = self.room.get_or_insert_default();
+        if hub.take_locals_stirred() {
+            room.wake_all();
+        }
         for child in self.entrance.take() {
             if !hub.is_limited() {
                 hub.admit_local(child.task().id());
@@ -360,7 +395,9 @@ impl<'env> Locals<'env> {
     /// Polls the child that was woken first.
     pub(super) fn run_one(&mut self, hub: &Arc<Hub>) {
         let room = self.room.get_or_insert_default();
-        hub.take_woken(&mut room.woken, 1);
+        if hub.take_woken(&mut room.woken, 1) {
+            room.wake_all();
+        }
         let mut turn = LocalTurn::new(hub, &self.entrance);
         while let Some(woken) = room.woken.pop_front() {
             room.run_woken(&mut turn, woken);
@@ -409,7 +446,7 @@ impl<'env> Locals<'env> {
                 if let Err(panic) = catch(|| drop(child)) {
                     frame::report_panic(panic);
                 }
-                hub.evict(id);
+                drop(hub.forget(id, None));
                 turn.count_off();
             }
         }
@@ -442,6 +479,13 @@ impl<'a, 'env> LocalTurn<'a, 'env> {
 }
 
 impl<'env> Room<'env> {
+    /// Wakes all who wait.
+    fn wake_all(&self) {
+        for (_, slot) in &self.slots {
+            slot.waker.wake_by_ref();
+        }
+    }
+
     /// Polls a child for the first time. It gets a slot, and a waker of its own, if it waits.
     fn run_newcomer(&mut self, turn: &mut LocalTurn<'_, 'env>, mut child: BoxLocal<'env>) {
         let task = child.task();
@@ -452,7 +496,7 @@ impl<'env> Room<'env> {
         };
         turn.seat.give(task);
         let mut cx = Context::from_waker(&spare.waker);
-        if child.as_mut().poll(&mut cx).is_ready() {
+        if child.as_mut().poll(&spare.own, &mut cx).is_ready() {
             drop(child);
             turn.count_off();
         } else if let (Some(task), Some(spare)) = (turn.seat.task(), self.spare.take()) {
@@ -491,7 +535,7 @@ impl<'env> Room<'env> {
         let waker = Waker::from(Arc::clone(&place.waker));
         turn.seat.give(&place.task);
         let mut cx = Context::from_waker(&waker);
-        if place.child.as_mut().poll(&mut cx).is_ready() {
+        if place.child.as_mut().poll(&place.waker, &mut cx).is_ready() {
             drop(self.slots.remove(key));
             turn.count_off();
         }

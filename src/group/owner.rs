@@ -207,7 +207,7 @@ where
         let bodies = usize::from(self.body_woken || body_is_cut);
         if self.hub.any_local() {
             let this = self.as_mut().project();
-            this.locals.hold_newcomers(this.hub);
+            this.locals.stand_by(this.hub);
         }
         let locals = self.hub.locals_ready();
         if bodies + locals > 0 {

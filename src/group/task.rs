@@ -132,6 +132,9 @@ impl<T> Task<T> {
         if !self.is_finished() {
             let hub = &self.ticket().hub;
             hub.cancel_task(self.id(), || self.is_finished());
+            if let Link::Local(outcome) = &self.link {
+                outcome.wake_child();
+            }
         }
     }
 

@@ -197,8 +197,14 @@ impl Hub {
         next
     }
 
-    /// Takes the borrowing children that are ready, so many at most.
-    pub(in crate::group) fn take_woken(&self, ready: &mut VecDeque<Woken>, most: usize) {
+    /// Whether all borrowing children are to be woken.
+    pub(in crate::group) fn take_locals_stirred(&self) -> bool {
+        mem::take(&mut self.state.lock().locals_stirred)
+    }
+
+    /// Takes the borrowing children that are ready, so many at most. Returns whether all are to be
+    /// woken.
+    pub(in crate::group) fn take_woken(&self, ready: &mut VecDeque<Woken>, most: usize) -> bool {
         let mut state = self.state.lock();
         if ready.is_empty() && state.woken.len() <= most {
             mem::swap(&mut state.woken, ready);
@@ -206,6 +212,7 @@ impl Hub {
             let most = most.min(state.woken.len());
             ready.extend(state.woken.drain(..most));
         }
+        mem::take(&mut state.locals_stirred)
     }
 
     /// The number of members that are not gone. The borrowing children count as one.
@@ -227,12 +234,6 @@ impl Hub {
 
     pub(in crate::group) fn is_closed(&self) -> bool {
         self.closed.load(Ordering::Acquire)
-    }
-
-    /// Forgets a borrowing child that was dropped where it waited.
-    pub(in crate::group) fn evict(&self, id: u64) {
-        let waker = self.sleepers.lock().evict(id);
-        drop(waker);
     }
 
     /// Cancels a child through its handle.

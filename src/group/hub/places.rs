@@ -21,6 +21,7 @@ impl Node for Hub {
         let cancelled = self.node.is_cancelled();
         self.change(|state| {
             state.stirred = true;
+            state.locals_stirred = true;
             ((), state.wake_owner())
         });
         if cancelled {
@@ -100,6 +101,7 @@ impl Home for Hub {
     }
 
     fn forget(&self, id: u64, bed: Option<Bed>) -> Option<Waker> {
+        let bed = bed.filter(|bed| *bed != Bed::AT_OWNER);
         if bed.is_none() && !self.any_marked.load(Ordering::Acquire) {
             return None;
         }

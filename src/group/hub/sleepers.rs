@@ -68,12 +68,6 @@ impl Sleepers {
         is_own.then(|| self.beds.remove(bed).waker)
     }
 
-    /// Forgets a task that has been dropped, and could not say where it slept.
-    pub(super) fn evict(&mut self, id: u64) -> Option<Waker> {
-        let bed = self.index().get(&id).copied();
-        self.forget(id, bed)
-    }
-
     /// Notes that a task was cancelled through its handle. Returns its waker, if it waits.
     pub(super) fn mark(&mut self, id: u64) -> Option<Waker> {
         self.marked.insert(id);

@@ -21,6 +21,8 @@ pub(super) struct State {
     pub(super) woken: VecDeque<Woken>,
     /// How much of `live` stands for borrowing children. Who counts them is the owner.
     pub(super) locals: usize,
+    /// Whether all borrowing children are to be woken. That is done by the owner, who has them.
+    pub(super) locals_stirred: bool,
     /// Set when the owner was left behind: its borrowing children are with it, wherever that is, and
     /// are not counted any more.
     pub(super) locals_lost: bool,
