@@ -1,5 +1,7 @@
 //! Children that borrow: they live in the group's future and run on its task.
 
+mod slots;
+
 use std::{
     collections::VecDeque,
     fmt,
@@ -15,8 +17,8 @@ use std::{
 };
 
 use pin_project::{pin_project, pinned_drop};
-use slab::Slab;
 
+use self::slots::Slots;
 use super::{
     budget::Budget,
     child::{Child, Ticket, Value},
@@ -317,7 +319,7 @@ pub(super) struct Locals<'env> {
 #[derive(Default)]
 struct Room<'env> {
     /// Those that have been polled and wait, or will be polled again.
-    slots: Slab<Slot<'env>>,
+    slots: Slots<Slot<'env>>,
     /// Those that have come in and are run in this turn.
     arrived: vec::IntoIter<BoxLocal<'env>>,
     /// Those that have come in and may not be polled before it is said so.
@@ -348,7 +350,7 @@ impl<'env> Locals<'env> {
     /// meanwhile are left for the next time.
     pub(super) fn run_ready(&mut self, hub: &Arc<Hub>, budget: &mut Budget) {
         let room = self.room.get_or_insert_default();
-        if room.woken.is_empty() && room.arrived.len() == 0 {
+        if room.is_idle() {
             // In this order: who may be polled has come in before.
             if hub.take_woken(&mut room.woken, usize::MAX) {
                 room.wake_all();
@@ -372,7 +374,7 @@ impl<'env> Locals<'env> {
             budget.spend_here();
         }
         drop(turn);
-        if !room.woken.is_empty() || room.arrived.len() > 0 {
+        if !room.is_idle() {
             hub.look_again();
         }
         self.settle(hub);
@@ -424,8 +426,8 @@ impl<'env> Locals<'env> {
     pub(super) fn clear(&mut self, hub: &Arc<Hub>) {
         loop {
             let mut children = Vec::new();
-            if let Some(mut room) = self.room.take() {
-                let slots = room.slots.drain();
+            if let Some(room) = self.room.take() {
+                let slots = room.slots.into_items();
                 children.extend(slots.map(|slot| (slot.task, slot.child)));
                 let others = room.arrived.chain(room.held);
                 children.extend(others.map(|child| (child.task().clone(), child)));
@@ -479,9 +481,14 @@ impl<'a, 'env> LocalTurn<'a, 'env> {
 }
 
 impl<'env> Room<'env> {
+    /// Whether everybody had their turn.
+    fn is_idle(&self) -> bool {
+        self.woken.is_empty() && self.arrived.as_slice().is_empty()
+    }
+
     /// Wakes all who wait.
     fn wake_all(&self) {
-        for (_, slot) in &self.slots {
+        for slot in self.slots.iter() {
             slot.waker.wake_by_ref();
         }
     }
@@ -489,7 +496,7 @@ impl<'env> Room<'env> {
     /// Polls a child for the first time. It gets a slot, and a waker of its own, if it waits.
     fn run_newcomer(&mut self, turn: &mut LocalTurn<'_, 'env>, mut child: BoxLocal<'env>) {
         let task = child.task();
-        let key = self.slots.vacant_key();
+        let key = self.slots.next();
         let spare = match &mut self.spare {
             Some(spare) if spare.lend(key, task.id()) => spare,
             spare => spare.insert(Spare::new(turn.hub, key, task.id())),
@@ -523,7 +530,7 @@ impl<'env> Room<'env> {
             }
             return;
         }
-        let Some(place) = self.slots.get_mut(key) else {
+        let Some(place) = self.slots.get(key) else {
             return;
         };
         if place.task.id() != id {
