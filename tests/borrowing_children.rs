@@ -6,17 +6,19 @@ use std::{
     future::{pending, poll_fn},
     pin::pin,
     sync::{
-        Mutex,
-        atomic::{AtomicBool, Ordering},
+        Arc, Mutex,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     task::{Poll, Waker},
+    thread,
     time::Duration,
 };
 
 use common::{Census, Gate, Log, everywhere, in_run, let_others_run};
+use futures_lite::future::{yield_now, zip};
 use headcount::{
-    CancelScope, Error, ErrorGroup, TaskGroup, cancelled, deadline, finally, group, is_cancelled,
-    now, shield, sleep, timeout,
+    Aborted, CancelScope, Error, ErrorGroup, TaskGroup, cancelled, deadline, finally, group,
+    is_cancelled, now, shield, sleep, timeout,
 };
 
 /// Law 4: what is below a group is below it also if a borrowing child is between.
@@ -189,5 +191,134 @@ fn what_children_owned_is_destroyed_when_the_group_returns() {
         }));
         assert!(joined.as_mut().await.is_ok());
         assert_eq!((census.entered(), census.alive()), (6, 0));
+    });
+}
+
+/// Their owner runs all that are ready, but not at one go: its neighbours are on the same thread.
+#[test]
+fn many_children_that_are_ready_let_the_neighbours_run() {
+    in_run(|| async {
+        let gone = AtomicUsize::new(0);
+        let seen = Log::default();
+        let busy = group(async |g| {
+            for _ in 0..1_000 {
+                g.spawn_local(async {
+                    thread::sleep(Duration::from_micros(10));
+                    gone.fetch_add(1, Ordering::Relaxed);
+                    Ok(())
+                });
+            }
+            Ok(())
+        });
+        let neighbour = async {
+            loop {
+                let gone = gone.load(Ordering::Relaxed);
+                if gone == 1_000 {
+                    break;
+                }
+                if gone > 0 {
+                    seen.say("between two of them");
+                }
+                yield_now().await;
+            }
+        };
+        let (joined, ()) = zip(busy, neighbour).await;
+        assert!(joined.is_ok());
+        assert!(seen.has("between two of them"));
+    });
+}
+
+/// A handle reaches its child wherever that is: not polled yet, waiting, waiting with no sibling awake.
+#[test]
+fn a_child_is_cancelled_through_its_handle_whatever_it_does() {
+    everywhere(|| async {
+        for waits in [false, true] {
+            let census = Census::default();
+            let joined = group(async |g| {
+                let tasks: Vec<_> = (0..3)
+                    .map(|_| {
+                        let counted = census.enter();
+                        g.spawn_local(async move {
+                            let _counted = counted;
+                            pending::<Result<(), Error>>().await
+                        })
+                    })
+                    .collect();
+                let others = g.spawn_local(pending::<Result<(), Error>>());
+                if waits {
+                    let_others_run().await;
+                }
+                for task in tasks {
+                    task.cancel();
+                    assert_eq!(task.await, Err(Aborted::Cancelled));
+                }
+                assert_eq!((census.alive(), g.len()), (0, 1));
+                drop(others);
+                g.cancel();
+                Ok(())
+            });
+            assert!(joined.await.is_ok());
+        }
+    });
+}
+
+/// Who counts is the group, as for any child.
+#[test]
+fn a_group_knows_how_many_of_its_children_are_not_gone() {
+    in_run(|| async {
+        let joined = group(async |g| {
+            assert!(g.is_empty());
+            let gate = Gate::default();
+            for _ in 0..5 {
+                g.spawn_local(async { Ok(()) });
+                let opened = gate.wait();
+                g.spawn_local(async move {
+                    opened.await;
+                    Ok(())
+                });
+            }
+            assert_eq!(g.len(), 10);
+            let_others_run().await;
+            assert_eq!(g.len(), 5);
+            gate.open();
+            let_others_run().await;
+            assert!(g.is_empty());
+            g.spawn_local(async { Ok(()) }).await?;
+            Ok(())
+        });
+        assert!(joined.await.is_ok());
+    });
+}
+
+/// What has come in and may not start yet takes its turn with the others, whatever they are.
+#[test]
+fn borrowing_and_parallel_children_share_a_limit() {
+    everywhere(|| async {
+        let (alive, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+        let joined: Result<(), ErrorGroup> = TaskGroup::builder()
+            .limit(3)
+            .run(async |g| {
+                for index in 0..40 {
+                    let (alive, most) = (Arc::clone(&alive), Arc::clone(&most));
+                    let child = async move {
+                        let now = alive.fetch_add(1, Ordering::SeqCst) + 1;
+                        most.fetch_max(now, Ordering::SeqCst);
+                        yield_now().await;
+                        alive.fetch_sub(1, Ordering::SeqCst);
+                        Ok(())
+                    };
+                    if index % 2 == 0 {
+                        g.spawn(child);
+                    } else {
+                        g.spawn_local(child);
+                    }
+                }
+                assert_eq!(g.len(), 40);
+                Ok(())
+            })
+            .await;
+        assert!(joined.is_ok());
+        assert_eq!(alive.load(Ordering::SeqCst), 0);
+        assert!((1..=3).contains(&most.load(Ordering::SeqCst)));
     });
 }

@@ -542,11 +542,6 @@ impl Seat {
     pub(crate) fn is_finished(&self) -> bool {
         self.seated && with_member(|member| member.finished).unwrap_or(false)
     }
-
-    /// Who was seated last.
-    pub(crate) fn task(&self) -> Option<TaskInfo> {
-        with_member(|member| member.task.clone()).filter(|_| self.seated)
-    }
 }
 
 impl Drop for Seat {

@@ -495,22 +495,24 @@ impl<'env> Room<'env> {
 
     /// Polls a child for the first time. It gets a slot, and a waker of its own, if it waits.
     fn run_newcomer(&mut self, turn: &mut LocalTurn<'_, 'env>, mut child: BoxLocal<'env>) {
-        let task = child.task();
+        let task = child.task().clone();
+        if !turn.seat.give(&task) {
+            return self.held.push_back(child);
+        }
         let key = self.slots.next();
         let spare = match &mut self.spare {
             Some(spare) if spare.lend(key, task.id()) => spare,
             spare => spare.insert(Spare::new(turn.hub, key, task.id())),
         };
-        turn.seat.give(task);
         let mut cx = Context::from_waker(&spare.waker);
         if child.as_mut().poll(&spare.own, &mut cx).is_ready() {
             drop(child);
             turn.count_off();
-        } else if let (Some(task), Some(spare)) = (turn.seat.task(), self.spare.take()) {
+        } else if let Some(Spare { own, .. }) = self.spare.take() {
             self.slots.insert(Slot {
                 task,
                 child,
-                waker: spare.own,
+                waker: own,
             });
         }
     }
@@ -540,7 +542,9 @@ impl<'env> Room<'env> {
         // taking any lock, and this poll has to see what they did before.
         place.waker.woken.swap(false, Ordering::AcqRel);
         let waker = Waker::from(Arc::clone(&place.waker));
-        turn.seat.give(&place.task);
+        if !turn.seat.give(&place.task) {
+            return;
+        }
         let mut cx = Context::from_waker(&waker);
         if place.child.as_mut().poll(&place.waker, &mut cx).is_ready() {
             drop(self.slots.remove(key));
