@@ -12,7 +12,7 @@ use std::{
         Arc,
         atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering, fence},
     },
-    task::{Context, Poll, Wake, Waker},
+    task::{Context, Poll, Wake, Waker, ready},
     vec,
 };
 
@@ -35,11 +35,14 @@ type BoxLocal<'env> = Pin<Box<dyn Borrowing + Send + 'env>>;
 
 /// What the group's future does with a borrowing child, of whatever type.
 trait Borrowing {
-    /// Who the child is. Asked before it is polled: later on it may not know any more.
+    /// Who the child is. Asked before it rests: later on it may not know any more.
     fn task(&self) -> &TaskInfo;
 
-    /// Polls the child, which reports for itself. `own` is the waker of `cx`.
-    fn poll(self: Pin<&mut Self>, own: &Arc<LocalWaker>, cx: &mut Context<'_>) -> Poll<()>;
+    /// Polls the child, which reports for itself.
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()>;
+
+    /// The child has been polled once and waits, with this waker.
+    fn rest(self: Pin<&mut Self>, own: &Arc<LocalWaker>);
 }
 
 /// Where borrowing children wait for the group's future to take them in.
@@ -111,7 +114,6 @@ impl<'env> Entrance<'env> {
         let child = Box::pin(Reporting {
             child: Child::<F, E>::new_local(body),
             outcome: Some(Arc::clone(&outcome)),
-            knows_waker: false,
         });
         doorway.newcomers.push(child);
         doorway.spawned += 1;
@@ -150,10 +152,8 @@ impl<'env> Entrance<'env> {
 struct Reporting<F, T, E> {
     #[pin]
     child: Child<F, E>,
-    /// `None` once it is settled, or it waits and has no handle any more.
+    /// `None` once it is settled, or if it had no handle any more when it first waited.
     outcome: Option<Arc<Outcome<T>>>,
-    /// Whether the handle knows how to wake the child.
-    knows_waker: bool,
 }
 
 #[pinned_drop]
@@ -175,22 +175,21 @@ where
 {
     fn task(&self) -> &TaskInfo {
         let outcome = self.outcome.as_ref();
-        &outcome.expect("a child that was not polled").ticket.task
+        &outcome.expect("the child has not rested").ticket.task
     }
 
-    fn poll(self: Pin<&mut Self>, own: &Arc<LocalWaker>, cx: &mut Context<'_>) -> Poll<()> {
+    fn rest(self: Pin<&mut Self>, own: &Arc<LocalWaker>) {
+        let known = self.project().outcome;
+        match known {
+            Some(outcome) if Outcome::is_unwanted(outcome) => *known = None,
+            Some(outcome) => outcome.show_waker(own),
+            None => {}
+        }
+    }
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let this = self.project();
-        let Poll::Ready(result) = this.child.poll(cx) else {
-            match this.outcome {
-                Some(outcome) if Outcome::is_unwanted(outcome) => *this.outcome = None,
-                Some(outcome) if !*this.knows_waker => {
-                    *this.knows_waker = true;
-                    outcome.show_waker(own);
-                }
-                _ => {}
-            }
-            return Poll::Pending;
-        };
+        let result = ready!(this.child.poll(cx));
         match this.outcome.take() {
             Some(outcome) => outcome.settle(result),
             None => drop(result),
@@ -495,8 +494,8 @@ impl<'env> Room<'env> {
 
     /// Polls a child for the first time. It gets a slot, and a waker of its own, if it waits.
     fn run_newcomer(&mut self, turn: &mut LocalTurn<'_, 'env>, mut child: BoxLocal<'env>) {
-        let task = child.task().clone();
-        if !turn.seat.give(&task) {
+        let task = child.task();
+        if !turn.seat.give(task) {
             return self.held.push_back(child);
         }
         let key = self.slots.next();
@@ -505,10 +504,12 @@ impl<'env> Room<'env> {
             spare => spare.insert(Spare::new(turn.hub, key, task.id())),
         };
         let mut cx = Context::from_waker(&spare.waker);
-        if child.as_mut().poll(&spare.own, &mut cx).is_ready() {
+        if child.as_mut().poll(&mut cx).is_ready() {
             drop(child);
             turn.count_off();
         } else if let Some(Spare { own, .. }) = self.spare.take() {
+            let task = child.task().clone();
+            child.as_mut().rest(&own);
             self.slots.insert(Slot {
                 task,
                 child,
@@ -546,7 +547,7 @@ impl<'env> Room<'env> {
             return;
         }
         let mut cx = Context::from_waker(&waker);
-        if place.child.as_mut().poll(&place.waker, &mut cx).is_ready() {
+        if place.child.as_mut().poll(&mut cx).is_ready() {
             drop(self.slots.remove(key));
             turn.count_off();
         }

@@ -3,7 +3,7 @@
 use std::{array, mem};
 
 /// How many slots are one piece.
-const TOGETHER: usize = 8;
+const TOGETHER: usize = 16;
 
 /// Slots, each known by its number, which are used again.
 ///
