@@ -1,33 +1,31 @@
 //! Children that borrow: they live in the group's future and run on its task.
 
+mod entrance;
+mod outcome;
 mod slots;
+mod waker;
 
 use std::{
     collections::VecDeque,
-    fmt,
-    future::Future,
-    mem,
     pin::Pin,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering, fence},
-    },
-    task::{Context, Poll, Wake, Waker, ready},
+    sync::{Arc, atomic::Ordering},
+    task::{Context, Poll, Wake, Waker},
     vec,
 };
 
-use pin_project::{pin_project, pinned_drop};
-
-use self::slots::Slots;
+pub(crate) use self::entrance::Entrance;
+pub(super) use self::{entrance::Refusal, outcome::Outcome};
+use self::{
+    slots::Slots,
+    waker::{LocalWaker, Spare},
+};
 use super::{
     budget::Budget,
-    child::{Child, Ticket, Value},
     hub::{Hub, Woken},
 };
 use crate::{
-    error::{Aborted, GroupClosed, TaskInfo, catch},
+    error::{TaskInfo, catch},
     frame::{self, Home, Seat},
-    lock::Mutex,
 };
 
 /// A borrowing child, boxed.
@@ -43,268 +41,6 @@ trait Borrowing {
 
     /// The child has been polled once and waits, with this waker.
     fn rest(self: Pin<&mut Self>, own: &Arc<LocalWaker>);
-}
-
-/// Where borrowing children wait for the group's future to take them in.
-///
-/// A child may hold the group that holds the child. So this has to be emptied when the group ends,
-/// or the two keep each other alive.
-#[derive(Default)]
-pub(crate) struct Entrance<'env> {
-    doorway: Mutex<Doorway<'env>>,
-    /// How many children are gone, of all that have come in. Written by the group's future only.
-    gone: AtomicUsize,
-}
-
-/// What is behind the lock of an [`Entrance`].
-#[derive(Default)]
-struct Doorway<'env> {
-    newcomers: Vec<BoxLocal<'env>>,
-    /// How many children have come in.
-    spawned: usize,
-    /// Whether those who are here are counted as a member of the group: as one, all together.
-    counted: bool,
-    /// Whether the group's future has seen who came in last, or has been told of it since.
-    told: bool,
-    /// Whether the group's future is gone: nobody will be taken in any more.
-    shut: bool,
-}
-
-/// Why a borrowing child cannot come in. Gives its future back.
-pub(super) enum Refusal<F> {
-    /// The group has returned.
-    Closed(F),
-    /// There is nobody any more to take it in.
-    Shut(TaskInfo, F),
-}
-
-impl<'env> Entrance<'env> {
-    /// Makes a borrowing child and takes it in.
-    pub(super) fn enter<T, E, F>(
-        &self,
-        hub: &Arc<Hub>,
-        task: TaskInfo,
-        body: F,
-    ) -> Result<Arc<Outcome<T>>, Refusal<F>>
-    where
-        T: Send + 'env,
-        E: Send + 'static,
-        F: Future<Output = Result<T, E>> + Send + 'env,
-    {
-        let id = task.id();
-        let mut doorway = self.doorway.lock();
-        if doorway.shut {
-            return Err(Refusal::Shut(task, body));
-        }
-        let mut owner = None;
-        if !(doorway.counted && doorway.told) {
-            match hub.expect_locals(!doorway.counted) {
-                Ok(waker) => owner = waker,
-                Err(GroupClosed(())) => return Err(Refusal::Closed(body)),
-            }
-            (doorway.counted, doorway.told) = (true, true);
-        }
-        let outcome = Arc::new(Outcome {
-            ticket: Ticket {
-                hub: Arc::clone(hub),
-                task,
-            },
-            state: Mutex::new(Stage::Running(None, None)),
-        });
-        let child = Box::pin(Reporting {
-            child: Child::<F, E>::new_local(body),
-            outcome: Some(Arc::clone(&outcome)),
-        });
-        doorway.newcomers.push(child);
-        doorway.spawned += 1;
-        drop(doorway);
-        frame::wake(owner);
-        if hub.is_limited() {
-            hub.enter_local(id);
-        }
-        Ok(outcome)
-    }
-
-    /// How many children are not gone.
-    pub(super) fn len(&self) -> usize {
-        let spawned = self.doorway.lock().spawned;
-        // Acquire: pairs with the Release in `count_off`.
-        spawned - self.gone.load(Ordering::Acquire).min(spawned)
-    }
-
-    /// Counts a child off.
-    fn count_off(&self) {
-        // Release: whoever sees it gone sees what it did. Nobody else writes this.
-        let gone = self.gone.load(Ordering::Relaxed) + 1;
-        self.gone.store(gone, Ordering::Release);
-    }
-
-    /// The newcomers are in. From now on the group's future has to be told of others.
-    fn take(&self) -> Vec<BoxLocal<'env>> {
-        let mut doorway = self.doorway.lock();
-        doorway.told = false;
-        mem::take(&mut doorway.newcomers)
-    }
-}
-
-/// A child that leaves its result where its handle finds it.
-#[pin_project(PinnedDrop)]
-struct Reporting<F, T, E> {
-    #[pin]
-    child: Child<F, E>,
-    /// `None` once it is settled, or if it had no handle any more when it first waited.
-    outcome: Option<Arc<Outcome<T>>>,
-}
-
-#[pinned_drop]
-impl<F, T, E> PinnedDrop for Reporting<F, T, E> {
-    /// Whoever awaits the handle of a child that is dropped where it stands must hear of it.
-    fn drop(self: Pin<&mut Self>) {
-        let mut this = self.project();
-        if let Some(outcome) = this.outcome.take() {
-            this.child.as_mut().clear();
-            outcome.settle(Err(Aborted::Cancelled));
-        }
-    }
-}
-
-impl<F, T, E> Borrowing for Reporting<F, T, E>
-where
-    F: Future<Output = Result<T, E>>,
-    E: Send + 'static,
-{
-    fn task(&self) -> &TaskInfo {
-        let outcome = self.outcome.as_ref();
-        &outcome.expect("the child has not rested").ticket.task
-    }
-
-    fn rest(self: Pin<&mut Self>, own: &Arc<LocalWaker>) {
-        let known = self.project().outcome;
-        match known {
-            Some(outcome) if Outcome::is_unwanted(outcome) => *known = None,
-            Some(outcome) => outcome.show_waker(own),
-            None => {}
-        }
-    }
-
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        let this = self.project();
-        let result = ready!(this.child.poll(cx));
-        match this.outcome.take() {
-            Some(outcome) => outcome.settle(result),
-            None => drop(result),
-        }
-        Poll::Ready(())
-    }
-}
-
-/// The result of a borrowing child, shared with its handle.
-pub(super) struct Outcome<T> {
-    ticket: Ticket,
-    state: Mutex<Stage<T>>,
-}
-
-/// How far a borrowing child has got, as its handle sees it.
-enum Stage<T> {
-    /// It runs. The wakers are that of whoever awaits the handle, and the child's, if it waits.
-    Running(Option<Waker>, Option<Arc<LocalWaker>>),
-    /// It is gone; the value is `None` once it has been taken.
-    Gone(Result<Option<Value<T>>, Aborted>),
-    /// The handle, which has waited, is dropped.
-    Unwanted,
-}
-
-impl<T> Outcome<T> {
-    /// Who the child is, and in which group.
-    pub(super) fn ticket(&self) -> &Ticket {
-        &self.ticket
-    }
-
-    /// Whether only the child is left to know of this.
-    fn is_unwanted(this: &Arc<Self>) -> bool {
-        Arc::strong_count(this) == 1
-    }
-
-    /// Keeps the result for the handle, if there still is one.
-    fn settle(self: Arc<Self>, result: Result<Value<T>, Aborted>) {
-        if Self::is_unwanted(&self) {
-            return;
-        }
-        let mut result = Some(result);
-        let before = {
-            let mut stage = self.state.lock();
-            match *stage {
-                Stage::Unwanted => None,
-                _ => result
-                    .take()
-                    .map(|result| mem::replace(&mut *stage, Stage::Gone(result.map(Some)))),
-            }
-        };
-        if let Some(Stage::Running(waker, _)) = before {
-            frame::wake(waker);
-        }
-    }
-
-    /// Takes the result, or leaves the waker.
-    pub(super) fn poll(&self, waker: &Waker) -> Poll<Result<T, Aborted>> {
-        let waker = waker.clone();
-        let (polled, _waker) = {
-            let mut stage = self.state.lock();
-            match &mut *stage {
-                Stage::Running(known, _) => (Poll::Pending, known.replace(waker)),
-                Stage::Gone(result) => {
-                    let result = match result {
-                        Ok(value) => Ok(value
-                            .take()
-                            .and_then(Value::take)
-                            .expect("a task was polled after it was done")),
-                        Err(aborted) => Err(*aborted),
-                    };
-                    (Poll::Ready(result), Some(waker))
-                }
-                Stage::Unwanted => (Poll::Pending, Some(waker)),
-            }
-        };
-        polled
-    }
-
-    pub(super) fn is_finished(&self) -> bool {
-        matches!(*self.state.lock(), Stage::Gone(_))
-    }
-
-    /// Has the handle know the waker of the child, which waits for the first time.
-    fn show_waker(&self, own: &Arc<LocalWaker>) {
-        if let Stage::Running(_, known) = &mut *self.state.lock() {
-            *known = Some(Arc::clone(own));
-        }
-        // It may have been cancelled through the handle before.
-        if self.ticket.hub.is_marked(self.ticket.task.id()) {
-            own.wake_by_ref();
-        }
-    }
-
-    /// Wakes the child, if it waits.
-    pub(super) fn wake_child(&self) {
-        let own = match &*self.state.lock() {
-            Stage::Running(_, own) => own.clone(),
-            _ => None,
-        };
-        if let Some(own) = own {
-            own.wake();
-        }
-    }
-
-    /// The handle, which may have left its waker, is dropped.
-    pub(super) fn let_go(&self) {
-        let before = mem::replace(&mut *self.state.lock(), Stage::Unwanted);
-        catch(|| drop(before)).unwrap_or_else(frame::report_panic);
-    }
-}
-
-impl<T> fmt::Debug for Outcome<T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Outcome").finish_non_exhaustive()
-    }
 }
 
 /// The borrowing children of a group, in its future.
@@ -407,16 +143,9 @@ impl<'env> Locals<'env> {
         self.settle(hub);
     }
 
-    /// Sees to it that the owner is not left waiting: for those who came in, or those who are gone.
+    /// Has the group know if all who came in are gone.
     fn settle(&self, hub: &Arc<Hub>) {
-        let gone = self.entrance.gone.load(Ordering::Relaxed);
-        let all_gone = {
-            let mut doorway = self.entrance.doorway.lock();
-            let all_gone = doorway.counted && doorway.spawned == gone;
-            doorway.counted &= !all_gone;
-            all_gone
-        };
-        if all_gone {
+        if self.entrance.is_left() {
             hub.dismiss_locals();
         }
     }
@@ -433,12 +162,8 @@ impl<'env> Locals<'env> {
             }
             let newcomers = self.entrance.take().into_iter();
             children.extend(newcomers.map(|child| (child.task().clone(), child)));
-            if children.is_empty() {
-                let mut doorway = self.entrance.doorway.lock();
-                if doorway.newcomers.is_empty() {
-                    doorway.shut = true;
-                    break;
-                }
+            if children.is_empty() && self.entrance.shut() {
+                break;
             }
             let mut turn = LocalTurn::new(hub, &self.entrance);
             for (task, child) in children {
@@ -550,63 +275,6 @@ impl<'env> Room<'env> {
         if place.child.as_mut().poll(&mut cx).is_ready() {
             drop(self.slots.remove(key));
             turn.count_off();
-        }
-    }
-}
-
-/// Wakes one borrowing child.
-struct LocalWaker {
-    hub: Arc<Hub>,
-    slot: AtomicUsize,
-    /// The child.
-    id: AtomicU64,
-    /// Whether it is among those that are ready already.
-    woken: AtomicBool,
-}
-
-/// The waker of a child that has no slot yet.
-struct Spare {
-    own: Arc<LocalWaker>,
-    waker: Waker,
-}
-
-impl Spare {
-    fn new(hub: &Arc<Hub>, slot: usize, id: u64) -> Self {
-        let own = Arc::new(LocalWaker {
-            hub: Arc::clone(hub),
-            slot: AtomicUsize::new(slot),
-            id: AtomicU64::new(id),
-            woken: AtomicBool::new(false),
-        });
-        let waker = Waker::from(Arc::clone(&own));
-        Self { own, waker }
-    }
-
-    /// Makes this the waker of another child. False if somebody has a clone of it.
-    fn lend(&self, slot: usize, id: u64) -> bool {
-        let is_known = Arc::strong_count(&self.own) > 2;
-        if !is_known {
-            // What those did who had it before must not find the values of now.
-            fence(Ordering::Acquire);
-            // Relaxed: whoever gets a clone of it gets these with it.
-            self.own.slot.store(slot, Ordering::Relaxed);
-            self.own.id.store(id, Ordering::Relaxed);
-            self.own.woken.store(false, Ordering::Relaxed);
-        }
-        !is_known
-    }
-}
-
-impl Wake for LocalWaker {
-    fn wake(self: Arc<Self>) {
-        self.wake_by_ref();
-    }
-
-    fn wake_by_ref(self: &Arc<Self>) {
-        // AcqRel: pairs with the swap before each poll.
-        if !self.woken.swap(true, Ordering::AcqRel) {
-            let slot = self.slot.load(Ordering::Relaxed);
-            self.hub.wake_local(slot, self.id.load(Ordering::Relaxed));
         }
     }
 }
