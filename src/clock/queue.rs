@@ -45,8 +45,8 @@ const KEPT: usize = 1024;
 /// | `BTreeMap` | 33 | 142 | 79 | 127 |
 /// | hierarchical wheel | 20 | 18 | 19 | 45 |
 ///
-/// Sweeping up stops everybody at the lock once in a while, for a millisecond if there are 100,000, and a
-/// program that never waits long enough for that keeps what is dead. A wheel is as exact as its finest
+/// Sweeping up stops everybody at the lock once in a while, for as long as it takes to go through all of
+/// them, and a program that never waits long enough for that keeps what is dead. A wheel is as exact as its finest
 /// slots, and has to be woken to move alarms from the coarse ones to the fine ones. What it would save is
 /// little beside what it costs to wake a task.
 #[derive(Debug)]
