@@ -6,10 +6,11 @@ use std::{mem, task::Waker};
 /// lines, and there are half as many steps as in a binary heap.
 const BRANCHES: usize = 4;
 
-/// An alarm may come later than it was set to, by a sixteenth of the time that was left then.
-const SLACK: u32 = 4;
+/// An alarm may come later than it was set to by this fraction of the time that was left then: one
+/// thirty-second.
+const SLACK: u32 = 5;
 
-/// The finest grain, as a power of two: 65 µs. What has no slack for that, being less than 1 ms away,
+/// The finest grain, as a power of two: 65 µs. What has no slack for that, being less than 2 ms away,
 /// comes on time.
 const FINEST: u32 = 16;
 
