@@ -118,12 +118,11 @@ fn groups_join_fail_and_are_cancelled_under_any_executor() {
     });
 }
 
-/// A group with a straggler, which takes a while to clean up.
-fn straggling(census: &Census, log: &Log) -> Boxed<Result<(), ErrorGroup>> {
+/// A group with a straggler, which opens the gate when it begins, and takes a while to clean up.
+fn straggling(census: &Census, log: &Log, begun: &Gate) -> Boxed<Result<(), ErrorGroup>> {
     let (counted, local, log) = (census.enter(), census.enter(), log.clone());
+    let (begun, begins) = (begun.clone(), begun.clone());
     Box::pin(group(async move |g| {
-        let begun = Gate::default();
-        let begins = begun.clone();
         g.spawn_local(async move {
             let _counted = local;
             pending::<Result<(), _>>().await
@@ -154,8 +153,9 @@ fn what_foreign_combinators_drop_is_gone_before_the_group_around_it() {
             let (census, log) = (Census::default(), Log::default());
             let (inner_census, inner_log) = (census.clone(), log.clone());
             let joined = group(async move |_g| {
-                let inner = straggling(&inner_census, &inner_log);
-                let a_moment = sleep(MOMENT);
+                let begun = Gate::default();
+                let inner = straggling(&inner_census, &inner_log, &begun);
+                let a_moment: Boxed<()> = Box::pin(async move { begun.wait().await });
                 match way {
                     0 => or(async { drop(inner.await) }, a_moment).await,
                     1 => {
@@ -198,14 +198,14 @@ fn the_timeout_and_the_abort_of_tokio_hand_a_group_up() {
             for _ in 0..20 {
                 let (census, log) = (Census::default(), Log::default());
                 let joined = group(async |_g| {
-                    let inner = straggling(&census, &log);
+                    let inner = straggling(&census, &log, &Gate::default());
                     assert!(tokio::time::timeout(MOMENT, inner).await.is_err());
                     Ok(())
                 });
                 assert!(joined.await.is_ok());
                 assert_eq!((census.alive(), log.entries().len()), (0, 1));
 
-                let aborted = tokio::spawn(straggling(&census, &log));
+                let aborted = tokio::spawn(straggling(&census, &log, &Gate::default()));
                 tokio::time::sleep(Duration::from_millis(1)).await;
                 aborted.abort();
                 assert!(aborted.await.is_err());
@@ -330,7 +330,7 @@ fn a_group_goes_from_thread_to_thread_between_its_polls() {
 fn a_group_is_taken_from_scope_to_scope_by_reference() {
     in_run(|| async {
         let (census, log) = (Census::default(), Log::default());
-        let mut inner = straggling(&census, &log);
+        let mut inner = straggling(&census, &log, &Gate::default());
         for _ in 0..50 {
             let scope = CancelScope::new();
             let _handle = scope.handle();

@@ -30,6 +30,10 @@ const LONG_POLL_AT_FIRST: [Duration; 2] = [Duration::from_micros(5), Duration::f
 /// made costs some 100 ns for the memory alone.
 const LONG_POLL: Duration = Duration::from_nanos(500);
 
+/// What takes less than this elsewhere than where it was made is better run there: most of the time is
+/// that of the memory that is fetched.
+const LONG_ELSEWHERE: Duration = Duration::from_nanos(700);
+
 /// So much work has to be left for a call for help to pay: waking a thread costs about 5 µs.
 const WORTH_HELP: Duration = Duration::from_micros(20);
 
@@ -46,12 +50,17 @@ pub(super) struct Budget {
     unwatched: u32,
     /// How often it has been read.
     looks: usize,
-    /// Whether the children took long when it was read last.
-    were_long: bool,
+    /// How long it took then to take the next child from the queue. Others may be at it, too, and
+    /// the more help there is, the longer that takes: it must not be taken for work.
+    wait: Duration,
+    /// How long a child took when it was read last.
+    poll: Duration,
     /// Whether the monitor knows that somebody is at it.
     roused: bool,
     spent: bool,
     endless: bool,
+    /// Whether it is that of a helper, who stops early to find out whether the owner is at it.
+    is_helpers: bool,
 }
 
 impl Budget {
@@ -62,10 +71,20 @@ impl Budget {
             look: 1,
             unwatched: 0,
             looks: 0,
-            were_long: false,
+            wait: Duration::ZERO,
+            poll: Duration::ZERO,
             roused: false,
             spent: false,
             endless: false,
+            is_helpers: false,
+        }
+    }
+
+    /// The budget of a helper.
+    pub(super) fn of_helper() -> Self {
+        Self {
+            is_helpers: true,
+            ..Self::new()
         }
     }
 
@@ -78,7 +97,9 @@ impl Budget {
     }
 
     pub(super) fn is_left(&self) -> bool {
-        self.endless || !self.spent
+        let is_in_doubt =
+            self.is_helpers && self.looks > LONG_POLL_AT_FIRST.len() && self.is_for_one();
+        self.endless || !self.spent && !is_in_doubt
     }
 
     /// The owner looks once more at all that is ready.
@@ -124,7 +145,7 @@ impl Budget {
     /// Whether the children that were run last were so short that a second runner is in the way of the
     /// first one more than it helps.
     pub(super) fn is_for_one(&self) -> bool {
-        self.looks > 0 && !self.were_long
+        self.looks > 0 && self.poll < LONG_ELSEWHERE
     }
 
     /// A child has been run, and so many more were ready when it was taken.
@@ -135,16 +156,28 @@ impl Budget {
         }
     }
 
+    /// The next child has been taken from the queue.
+    pub(super) fn taken(&mut self) {
+        if self.run == 0 && self.looks > 0 {
+            if let Some((_, last)) = &mut self.times {
+                let now = clock::real_time();
+                self.wait = now - mem::replace(last, now);
+            }
+        }
+    }
+
     fn look_at_clock(&mut self, hub: &Arc<Hub>, ready: usize) {
         let at_first = LONG_POLL_AT_FIRST.get(self.looks);
         if let Some(poll) = self.read_clock() {
             let left = poll.saturating_mul(u32::try_from(ready).unwrap_or(u32::MAX));
-            let are_long = poll >= *at_first.unwrap_or(&LONG_POLL);
             // Once can be chance: the system had something else to do.
-            let is_sure = at_first.is_some() || self.were_long;
-            self.were_long = are_long;
-            if are_long && is_sure && left >= WORTH_HELP {
-                hub.call_help();
+            let before = mem::replace(&mut self.poll, poll);
+            let are_long = match at_first {
+                Some(at_first) => poll >= *at_first,
+                None => poll.min(before) >= LONG_POLL,
+            };
+            if are_long && left >= WORTH_HELP {
+                hub.share_work();
             }
         }
     }
@@ -159,6 +192,6 @@ impl Budget {
         self.times = Some((start, now));
         self.looks += 1;
         self.spent = now - start >= SLICE;
-        Some((now - last) / run)
+        Some(((now - last) / run).saturating_sub(self.wait))
     }
 }

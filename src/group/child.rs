@@ -75,6 +75,7 @@ pub(super) fn run_ready(hub: &Arc<Hub>, budget: &mut Budget) -> usize {
         let gone = run_once(&mut seat, runnable);
         budget.spend(hub, ready);
         next = hub.next_child(gone, budget.is_left());
+        budget.taken();
     }
     ran
 }
@@ -109,10 +110,10 @@ pub(super) fn help(hub: &Arc<Hub>) {
 
 /// Runs children until none is ready; and what is left to do if the group has lost its owner.
 async fn help_out(hub: Arc<Hub>) {
-    let mut taken = hub.taken();
+    let mut activity = hub.activity();
     loop {
         let ran = run_batch(&hub);
-        match hub.next_errand(&mut taken, ran) {
+        match hub.next_errand(&mut activity, ran) {
             Errand::Run => yield_now().await,
             Errand::Finalize(task, finalizer) => {
                 see_out(Arc::clone(&hub), task, finalizer).await;
@@ -131,7 +132,7 @@ pub(super) async fn see_out(hub: Arc<Hub>, task: TaskInfo, finalizer: BoxFuture)
 /// Runs children while there is time. Returns how many, if they are too short to be shared.
 fn run_batch(hub: &Arc<Hub>) -> Option<usize> {
     let _watch = pool::watch(Arc::clone(hub) as _);
-    let mut budget = Budget::new();
+    let mut budget = Budget::of_helper();
     let ran = run_ready(hub, &mut budget);
     budget.is_for_one().then_some(ran)
 }

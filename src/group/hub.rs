@@ -116,6 +116,7 @@ impl Hub {
                 waker: None,
                 helpers: 0,
                 taken: 0,
+                entered: 0,
                 taken_before: 0,
                 live: 0,
                 closed: false,

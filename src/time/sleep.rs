@@ -16,7 +16,7 @@ use crate::{
 /// Waits for this long, counted from the first poll.
 ///
 /// It never ends early; how much later it ends depends on the system, and on how busy the thread is. So that
-/// a thread need not be woken for each of many, a sleep of more than a millisecond may end a sixteenth of its
+/// a thread need not be woken for each of many, a sleep of more than 2 ms may end a thirty-second of its
 /// length later, and 1 ms at most; the same holds for everything that waits for a time.
 /// For something that repeats, an [`interval`](crate::interval) keeps to its schedule where a loop of
 /// sleeps drifts. To limit the time of something else, use a [`timeout`](crate::timeout).

@@ -43,6 +43,7 @@ impl Hub {
             return None;
         }
         state.live += 1;
+        state.entered = state.entered.wrapping_add(1);
         let (runnable, handle) = make();
         let call = match state.limit.enter(Queued::Parallel(runnable)) {
             Some(Queued::Parallel(runnable)) => state.push(runnable, runners),

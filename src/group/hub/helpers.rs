@@ -2,7 +2,7 @@
 
 use std::{mem, sync::Arc};
 
-use super::{BoxFuture, Call, Hub, Owner, Then};
+use super::{BoxFuture, Call, Hub, Owner, State, Then};
 use crate::{error::TaskInfo, pool::Watched};
 
 /// What a helper does next.
@@ -16,24 +16,25 @@ pub(in crate::group) enum Errand {
 }
 
 impl Hub {
-    /// How many children have been taken from the queue.
-    pub(in crate::group) fn taken(&self) -> usize {
-        self.state.lock().taken
+    /// How many children have come in, and how many have been taken from the queue: in all.
+    pub(in crate::group) fn activity(&self) -> usize {
+        self.state.lock().activity()
     }
 
     /// What a helper does next, when it has nothing to run or has run enough.
     ///
     /// `ran` says how many children it has run that were too short to be shared. It leaves the others
-    /// to the owner then, if that is at it: while `taken` grew to what it is now, as many at least
-    /// were taken by somebody else.
+    /// to the owner then, if that is at it, running or spawning: of the activity since `before`, a third
+    /// at least was somebody else's. If the owner gets stuck, the monitor calls again.
     pub(in crate::group) fn next_errand(
         self: &Arc<Self>,
-        taken: &mut usize,
+        before: &mut usize,
         ran: Option<usize>,
     ) -> Errand {
         self.change(|state| {
-            let together = state.taken.wrapping_sub(mem::replace(taken, state.taken));
-            let is_in_the_way = ran.is_some_and(|ran| together > 2 * (ran + 1));
+            let now = state.activity();
+            let together = now.wrapping_sub(mem::replace(before, now));
+            let is_in_the_way = ran.is_some_and(|ran| 2 * together > 3 * (ran + 1));
             let is_left = is_in_the_way && state.owner == Owner::Driving;
             if !state.queue.is_empty() && !is_left {
                 return (Errand::Run, Then::default());
@@ -50,13 +51,20 @@ impl Hub {
         })
     }
 
-    /// Calls one more helper if there is room for one more and somebody to run it.
-    pub(in crate::group) fn call_help(self: &Arc<Self>) {
+    /// Calls one more helper if there is work for it and a processor that is likely to be free: the
+    /// owner has one, too, while it is at it.
+    pub(in crate::group) fn share_work(self: &Arc<Self>) {
+        let runners = |state: &State| state.helpers + usize::from(state.owner == Owner::Driving);
+        self.call_help(|state, threads| runners(state) < threads.max(2));
+    }
+
+    /// Calls one more helper if something is ready and there is a thread for it.
+    fn call_help(self: &Arc<Self>, is_room: impl FnOnce(&State, usize) -> bool) {
         let Some(threads) = self.pool().map(|pool| pool.threads()) else {
             return;
         };
         self.change(|state| {
-            let helpers = usize::from(state.helpers < threads && !state.queue.is_empty());
+            let helpers = usize::from(!state.queue.is_empty() && is_room(state, threads));
             state.helpers += helpers;
             let call = Call {
                 helpers,
@@ -94,7 +102,7 @@ impl Watched for Hub {
             (ready, stuck)
         };
         if stuck {
-            self.call_help();
+            self.call_help(|state, threads| state.helpers < threads);
             self.call_owner();
         }
         ready

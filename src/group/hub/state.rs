@@ -37,6 +37,8 @@ pub(super) struct State {
     pub(super) helpers: usize,
     /// How many children have been taken from the queue, to see whether anybody does.
     pub(super) taken: usize,
+    /// How many children have come in.
+    pub(super) entered: usize,
     /// `taken` as the monitor last saw it.
     pub(super) taken_before: usize,
     /// Members that are not gone: children, and what was adopted.
@@ -124,6 +126,11 @@ impl Then {
 }
 
 impl State {
+    /// How many children have come in, and how many have been taken from the queue: in all.
+    pub(super) fn activity(&self) -> usize {
+        self.entered.wrapping_add(self.taken)
+    }
+
     /// Counts a parallel child off, if nobody has to be woken for that: others are left, or the owner
     /// is at it and will see.
     pub(super) fn leave_unnoticed(&mut self) -> bool {
