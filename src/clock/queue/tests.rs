@@ -118,7 +118,7 @@ fn an_alarm_is_never_early_and_little_late() {
             let due = left.saturating_add(now);
             let (_, latest) = Queue::new().insert(now, due, Waker::noop().clone());
             let late = latest.checked_sub(due).expect("never early");
-            assert!(late <= left / 16, "{late} ns of {left}");
+            assert!(late <= left / 32, "{late} ns of {left}");
             assert!(late < 1 << COARSEST);
         }
     }
@@ -133,7 +133,7 @@ fn alarms_that_come_at_about_the_same_time_come_together() {
     });
     let mut looks: Vec<_> = looks.collect();
     looks.dedup();
-    assert!(looks.len() <= 11, "{}", looks.len());
+    assert!(looks.len() <= 21, "{}", looks.len());
 }
 
 #[test]
