@@ -597,14 +597,11 @@ pub(crate) fn arrive(cx: &Context<'_>) -> Notice {
 }
 
 /// Lends the task's node to its seat.
-pub(crate) fn lend(node: Option<Arc<dyn Node>>) {
-    if node.is_none() {
-        return;
-    }
+pub(crate) fn lend(node: Arc<dyn Node>) {
     look(|stack| {
         if let Some(level) = stack.last_mut() {
             level.linked = true;
-            level.node = node;
+            level.node = Some(node);
         }
     });
 }

@@ -291,7 +291,9 @@ where
         let mut this = self.project();
         let _entered = this.luggage.enter();
         let is_cut = is_cut(this.luggage.node(), frame::arrive(cx));
-        frame::lend(this.luggage.take_node());
+        if let Some(node) = this.luggage.take_node() {
+            frame::lend(node);
+        }
         let ending = if is_cut {
             Ending::Cut
         } else {
@@ -314,7 +316,9 @@ where
                         frame::tell(Event::Waits);
                         return Poll::Pending;
                     }
-                    frame::lend(this.luggage.take_node());
+                    if let Some(node) = this.luggage.take_node() {
+                        frame::lend(node);
+                    }
                     Ending::Cut
                 }
             }

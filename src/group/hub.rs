@@ -15,7 +15,10 @@ use std::{
     mem,
     panic::Location,
     pin::Pin,
-    sync::{Arc, OnceLock, atomic::AtomicBool},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering},
+    },
 };
 
 pub(super) use self::{children::Woken, helpers::Errand, turns::Turn};
@@ -59,8 +62,10 @@ pub(crate) struct Hub {
     policy: Policy,
     /// The type of the errors that the report can take.
     error_type: TypeId,
-    /// Where the group is; set when that is known.
-    place: OnceLock<Place>,
+    /// Who runs its children besides the owner, as a number; nobody until it is known where the group is.
+    runners: AtomicU8,
+    /// How many groups are around it. Known when the runners are.
+    depth: AtomicUsize,
     /// Whether any task was cancelled through its handle.
     any_marked: AtomicBool,
     /// Whether a child was cut short by a cancellation from further out.
@@ -73,14 +78,6 @@ pub(crate) struct Hub {
     /// What waits for something, or was cancelled through its handle.
     sleepers: Mutex<Sleepers>,
     state: Mutex<State>,
-}
-
-/// Where a group is.
-struct Place {
-    /// How many groups are around it.
-    depth: usize,
-    /// The threads that its helpers run on.
-    pool: Arc<Pool>,
 }
 
 impl Hub {
@@ -97,7 +94,8 @@ impl Hub {
             location,
             policy,
             error_type,
-            place: OnceLock::new(),
+            runners: AtomicU8::new(Runners::Owner as u8),
+            depth: AtomicUsize::new(0),
             any_marked: AtomicBool::new(false),
             any_cut: AtomicBool::new(false),
             any_local: AtomicBool::new(false),
@@ -124,6 +122,7 @@ impl Hub {
                 failures: Vec::new(),
                 finalizers: Vec::new(),
                 above: None,
+                pool: None,
             }),
         })
     }
@@ -162,22 +161,26 @@ impl Hub {
         self.label.as_deref()?.name()
     }
 
-    fn is_placed(&self) -> bool {
-        self.place.get().is_some()
+    pub(super) fn is_placed(&self) -> bool {
+        self.runners() != Runners::Owner
     }
 
     /// Who runs children that are ready, besides the owner.
     fn runners(&self) -> Runners {
-        match self.place.get() {
-            None => Runners::Owner,
-            Some(place) if place.pool.sim().is_some() => Runners::Stage,
-            Some(_) => Runners::Threads,
+        // Acquire: pairs with the Release in `set_place`; the depth is known with it.
+        match self.runners.load(Ordering::Acquire) {
+            number if number == Runners::Threads as u8 => Runners::Threads,
+            number if number == Runners::Stage as u8 => Runners::Stage,
+            _ => Runners::Owner,
         }
     }
 
     /// The test run that the group is part of.
-    pub(super) fn sim(&self) -> Option<&Arc<Sim>> {
-        self.pool()?.sim()
+    pub(super) fn sim(&self) -> Option<Arc<Sim>> {
+        match self.runners() {
+            Runners::Stage => self.pool()?.sim().cloned(),
+            _ => None,
+        }
     }
 }
 
@@ -186,12 +189,22 @@ impl Hub {
     /// Says where the group is: below the member of another group, or below nothing.
     pub(super) fn set_place(&self, above: Option<(Arc<dyn Home>, u64)>) {
         let depth = above.as_ref().map_or(0, |(home, _)| home.depth() + 1);
-        let before = mem::replace(&mut self.state.lock().above, above);
+        // Not under the lock: it may start threads.
+        let pool = (!self.is_placed()).then(Pool::current);
+        let before = {
+            let mut state = self.state.lock();
+            if let (Some(pool), None) = (pool, &state.pool) {
+                let runners = match pool.sim() {
+                    Some(_) => Runners::Stage,
+                    None => Runners::Threads,
+                };
+                state.pool = Some(pool);
+                self.depth.store(depth, Ordering::Relaxed);
+                self.runners.store(runners as u8, Ordering::Release);
+            }
+            mem::replace(&mut state.above, above)
+        };
         drop(before);
-        self.place.get_or_init(|| Place {
-            depth,
-            pool: Pool::current(),
-        });
     }
 
     /// Finds out where the group is, if the running code is inside it.
@@ -207,8 +220,13 @@ impl Hub {
         }
     }
 
-    pub(super) fn pool(&self) -> Option<&Arc<Pool>> {
-        self.place.get().map(|place| &place.pool)
+    /// The threads that its helpers run on.
+    pub(super) fn pool(&self) -> Option<Arc<Pool>> {
+        if self.is_placed() {
+            self.state.lock().pool.clone()
+        } else {
+            None
+        }
     }
 
     pub(super) fn as_home(self: &Arc<Self>) -> Arc<dyn Home> {

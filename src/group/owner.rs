@@ -132,7 +132,7 @@ where
         // First of all: it may be anybody's and panic, and the group must not be taken for one that
         // is being polled then.
         let mut waker = Some(cx.waker().clone());
-        let inline = Inline::enter(self.hub.pool());
+        let inline = Inline::enter(self.hub.pool().as_ref());
         let Some(body_woken) = self.hub.begin_poll(inline.is_some()) else {
             self.as_mut().clear();
             return Poll::Ready(());
@@ -283,7 +283,7 @@ where
     /// children, needs none.
     fn is_settled(self: Pin<&mut Self>) -> bool {
         let this = self.project();
-        if this.hub.pool().is_none() {
+        if !this.hub.is_placed() {
             if this.body.is_clear() && this.hub.len() == 0 {
                 return false;
             }
@@ -337,7 +337,7 @@ impl<F: Future> Owner<'_, F> {
     /// Panics if that is inside the group itself: it would wait for itself for ever.
     fn settle(self: Pin<&mut Self>) {
         let this = self.project();
-        if this.hub.pool().is_none() {
+        if !this.hub.is_placed() {
             return;
         }
         let place = frame::enclosing_home();
@@ -458,7 +458,7 @@ impl<F: Future> PinnedDrop for Owner<'_, F> {
         }
         self.hub.cancel(Cause::Dropped);
         self.as_mut().clear();
-        if self.hub.pool().is_none() {
+        if !self.hub.is_placed() {
             // Nobody else has ever seen these children. They are dropped unpolled.
             child::run_ready(&self.hub, &mut Budget::without_end());
         }

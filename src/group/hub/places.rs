@@ -93,7 +93,11 @@ impl Home for Hub {
     }
 
     fn depth(&self) -> usize {
-        self.place.get().map_or(0, |place| place.depth)
+        if self.is_placed() {
+            self.depth.load(Ordering::Relaxed)
+        } else {
+            0
+        }
     }
 
     fn sleep(&self, id: u64, waker: Waker) -> Bed {

@@ -19,8 +19,13 @@ use crate::frame::Bed;
 #[derive(Default)]
 pub(super) struct Sleepers {
     beds: Slab<Sleeper>,
-    /// Where each task is, once anybody has asked.
-    index: Option<HashMap<u64, Bed>>,
+    /// There from the first time on that a task was cancelled through its handle.
+    marks: Option<Box<Marks>>,
+}
+
+struct Marks {
+    /// Where each task is.
+    index: HashMap<u64, Bed>,
     /// The tasks that were cancelled through their handle.
     marked: HashSet<u64>,
 }
@@ -29,7 +34,7 @@ pub(super) struct Sleepers {
 pub(super) struct Roused {
     beds: Slab<Sleeper>,
     /// Not needed any more; here to be dropped without the lock.
-    _index: Option<HashMap<u64, Bed>>,
+    _index: HashMap<u64, Bed>,
 }
 
 impl Roused {
@@ -48,19 +53,17 @@ impl Sleepers {
     /// Keeps the waker of a task.
     pub(super) fn lie_down(&mut self, id: u64, waker: Waker) -> Bed {
         let bed = bed(self.beds.insert(Sleeper { id, waker }));
-        if let Some(index) = &mut self.index {
-            index.insert(id, bed);
+        if let Some(marks) = &mut self.marks {
+            marks.index.insert(id, bed);
         }
         bed
     }
 
     /// Forgets a task. Returns its waker, if there is one.
     pub(super) fn forget(&mut self, id: u64, bed: Option<Bed>) -> Option<Waker> {
-        if !self.marked.is_empty() {
-            self.marked.remove(&id);
-        }
-        if let Some(index) = &mut self.index {
-            index.remove(&id);
+        if let Some(marks) = &mut self.marks {
+            marks.marked.remove(&id);
+            marks.index.remove(&id);
         }
         // After a cancellation another task may have the bed.
         let bed = key(bed?);
@@ -70,23 +73,23 @@ impl Sleepers {
 
     /// Notes that a task was cancelled through its handle. Returns its waker, if it waits.
     pub(super) fn mark(&mut self, id: u64) -> Option<Waker> {
-        self.marked.insert(id);
-        let bed = *self.index().get(&id)?;
+        let beds = &self.beds;
+        let marks = self.marks.get_or_insert_with(|| {
+            let known = beds.iter().map(|(key, sleeper)| (sleeper.id, bed(key)));
+            Box::new(Marks {
+                index: known.collect(),
+                marked: HashSet::new(),
+            })
+        });
+        marks.marked.insert(id);
+        let bed = *marks.index.get(&id)?;
         let sleeper = self.beds.get_mut(key(bed))?;
         Some(mem::replace(&mut sleeper.waker, Waker::noop().clone()))
     }
 
-    /// Where each task is.
-    fn index(&mut self) -> &mut HashMap<u64, Bed> {
-        let beds = &self.beds;
-        self.index.get_or_insert_with(|| {
-            let known = beds.iter().map(|(key, sleeper)| (sleeper.id, bed(key)));
-            known.collect()
-        })
-    }
-
     pub(super) fn is_marked(&self, id: u64) -> bool {
-        self.marked.contains(&id)
+        let marks = self.marks.as_ref();
+        marks.is_some_and(|marks| marks.marked.contains(&id))
     }
 
     /// Takes the wakers of all, for a cancellation of the group.
@@ -96,7 +99,11 @@ impl Sleepers {
     pub(super) fn rouse(&mut self) -> Roused {
         Roused {
             beds: mem::take(&mut self.beds),
-            _index: self.index.take(),
+            _index: self
+                .marks
+                .as_mut()
+                .map(|marks| mem::take(&mut marks.index))
+                .unwrap_or_default(),
         }
     }
 

@@ -49,7 +49,7 @@ impl Hub {
 
     /// Tells the test run that a task has entered.
     pub(in crate::group) fn tell_entered(self: &Arc<Self>, task: &TaskInfo) {
-        if let Some(sim) = self.sim().cloned().or_else(sim::current) {
+        if let Some(sim) = self.sim().or_else(sim::current) {
             sim.entered(&self.as_staged(), task);
             sim.step(task, Event::Spawned);
         }

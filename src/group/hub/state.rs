@@ -11,6 +11,7 @@ use crate::{
         limit::{Limit, Queued},
         queue::Queue,
     },
+    pool::Pool,
 };
 
 /// What of a group changes.
@@ -51,6 +52,8 @@ pub(super) struct State {
     pub(super) finalizers: Vec<(TaskInfo, BoxFuture)>,
     /// The group further out, and the member of it that opened this one.
     pub(super) above: Option<(Arc<dyn Home>, u64)>,
+    /// The threads that its helpers run on; set when it is known where the group is.
+    pub(super) pool: Option<Arc<Pool>>,
 }
 
 /// What the owner of the group is doing.
