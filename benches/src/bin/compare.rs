@@ -44,6 +44,12 @@ fn main() {
         heading = format!("{heading}\n\n{warning}");
     }
     println!("{heading}");
+    // First: what the questions leave behind is given back at some time, on other threads.
+    let footprints = if is_wanted("W9") {
+        memory::measure()
+    } else {
+        Vec::new()
+    };
     let mut rows = Vec::new();
     for question in questions::all() {
         if !is_wanted(question.id) {
@@ -54,11 +60,6 @@ fn main() {
         print!("{}", report::markdown(&of_question, &[]));
         rows.append(&mut of_question);
     }
-    let footprints = if is_wanted("W9") {
-        memory::measure()
-    } else {
-        Vec::new()
-    };
     print!("{}", report::markdown(&[], &footprints));
     let aims = aims::markdown(&rows, &footprints);
     print!("{aims}");
