@@ -11,10 +11,10 @@ use std::{
     },
     task::Poll,
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
-use common::{Gate, in_run, let_others_run, on_threads, watched};
+use common::{Census, Gate, in_run, leaves_of, let_others_run, on_threads, watched};
 use futures_lite::future::{block_on, yield_now, zip};
 use headcount::{
     CancelScope, Error, Policy, Runtime, TaskGroup, finally, group, shield, sleep, timeout,
@@ -401,5 +401,67 @@ fn a_million_wake_ups_of_one_child_do_not_stop_its_siblings() {
             })
             .await;
         assert!(joined.is_ok());
+    });
+}
+
+/// Keeps the thread busy for this long.
+fn compute(time: Duration) {
+    let start = Instant::now();
+    while start.elapsed() < time {
+        std::hint::spin_loop();
+    }
+}
+
+/// Longer than a group's future goes on in one poll. It comes back to those whose turn it was, and must
+/// not take them for all there are.
+const TOO_LONG: Duration = Duration::from_millis(2);
+const MANY: usize = 100;
+
+#[test]
+fn who_comes_in_while_a_groups_turn_is_cut_short_gets_a_turn() {
+    on_threads(|| async {
+        let ran = AtomicUsize::new(0);
+        let joined = group(async |g| {
+            let ran = &ran;
+            for _ in 0..MANY {
+                let inside = g.clone();
+                g.spawn_local(async move {
+                    compute(TOO_LONG / 100);
+                    inside.spawn_local(async {
+                        ran.fetch_add(1, Ordering::Relaxed);
+                        Ok(())
+                    });
+                    Ok(())
+                });
+            }
+            Ok(())
+        });
+        joined.await.unwrap();
+        assert_eq!(ran.into_inner(), MANY);
+    });
+}
+
+#[test]
+fn a_failure_while_a_groups_turn_is_cut_short_cancels_all_who_wait() {
+    on_threads(|| async {
+        let census = Census::default();
+        let joined = group(async |g| {
+            for index in 0..MANY {
+                let alive = census.enter();
+                g.spawn_local(async move {
+                    let _alive = alive;
+                    yield_now().await;
+                    if index == MANY / 3 {
+                        compute(TOO_LONG);
+                        return Err("a failure".into());
+                    }
+                    pending::<Result<(), Error>>().await
+                });
+            }
+            pending::<Result<(), Error>>().await
+        })
+        .await;
+        assert_eq!(leaves_of(&joined.unwrap_err()), ["a failure"]);
+        assert_eq!((census.entered(), census.alive()), (MANY, 0));
     });
 }

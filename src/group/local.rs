@@ -85,7 +85,8 @@ impl<'env> Locals<'env> {
     /// meanwhile are left for the next time.
     pub(super) fn run_ready(&mut self, hub: &Arc<Hub>, budget: &mut Budget) {
         let room = self.room.get_or_insert_default();
-        if room.is_idle() {
+        let is_fresh = room.is_idle();
+        if is_fresh {
             // In this order: who may be polled has come in before.
             if hub.take_woken(&mut room.woken, usize::MAX) {
                 room.wake_all();
@@ -109,7 +110,9 @@ impl<'env> Locals<'env> {
             budget.spend_here();
         }
         drop(turn);
-        if !room.is_idle() {
+        // If this was the rest of an earlier turn, who has come meanwhile was not looked for: not who
+        // came in, nor whether all are to be woken.
+        if !is_fresh || !room.is_idle() {
             hub.look_again();
         }
         self.settle(hub);
