@@ -1,15 +1,17 @@
 //! Cancelling everywhere: which points, in which ways, what is looked for, and what is said.
 #![cfg(feature = "testing")]
 
+mod common;
+
 use std::{
     collections::BTreeSet,
     env,
-    panic::{AssertUnwindSafe, catch_unwind},
     process::Command,
     sync::{Arc, Mutex, atomic::AtomicU32, atomic::Ordering::SeqCst},
     time::Duration,
 };
 
+use common::message_of;
 use headcount::{
     checkpoint, finally, group, now, shield, sleep,
     testing::{self, Builder, Injection, Tracked},
@@ -23,15 +25,6 @@ const KINDS: [Injection; 4] = [
     Injection::DeadlinePassed,
     Injection::SiblingFailed,
 ];
-
-/// What a panic says.
-fn message_of<T>(f: impl FnOnce() -> T) -> String {
-    let ended = catch_unwind(AssertUnwindSafe(|| drop(f())));
-    let panic = ended.expect_err("it was to panic");
-    let text = panic.downcast_ref::<String>().cloned();
-    text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()))
-        .expect("a text")
-}
 
 #[test]
 fn each_way_of_being_cancelled_reaches_each_point() {

@@ -3,48 +3,22 @@
 //! One test in a file of its own, because it counts what the whole process has allocated.
 
 mod common;
+mod counting;
 
 use std::{
-    alloc::{GlobalAlloc, Layout, System},
     future::{Future as _, pending, poll_fn},
-    sync::{
-        Arc, Mutex,
-        atomic::{AtomicIsize, Ordering},
-    },
+    sync::{Arc, Mutex, atomic::Ordering},
     task::Poll,
     time::Duration,
 };
 
 use common::{Gate, keep_quiet_about_purpose, let_others_run, watched};
+use counting::ALLOCATED;
 use futures_lite::future::{block_on, or};
 use headcount::{
     CancelScope, Error, Ready, Runtime, TaskGroup, bracket, cancelled, finally, group, run, shield,
     timeout,
 };
-
-/// How many bytes are allocated.
-static ALLOCATED: AtomicIsize = AtomicIsize::new(0);
-
-struct Counting;
-
-#[expect(unsafe_code, reason = "an allocator cannot be written without")]
-// SAFETY: everything is passed on to the system's allocator.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        ALLOCATED.fetch_add(layout.size() as isize, Ordering::SeqCst);
-        // SAFETY: the caller promises what the system asks for.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        ALLOCATED.fetch_sub(layout.size() as isize, Ordering::SeqCst);
-        // SAFETY: as above.
-        unsafe { System.dealloc(pointer, layout) }
-    }
-}
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
 
 /// Runs a scenario many times and expects that no memory stays.
 fn grows_not(what: &'static str, scenario: impl Fn()) {

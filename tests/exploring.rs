@@ -5,6 +5,8 @@
     reason = "a task that does one thing, and returns nothing, takes one line"
 )]
 
+mod common;
+
 use std::{
     cell::Cell,
     collections::BTreeSet,
@@ -17,6 +19,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use common::message_of;
 use headcount::{
     CancelScope, Policy, TaskGroup, channel, checkpoint, group, now, sleep,
     testing::{self, Builder, DropCount, Sequence, Tracked, WakeCount},
@@ -24,15 +27,6 @@ use headcount::{
 };
 
 const SECOND: Duration = Duration::from_secs(1);
-
-/// What a panic says.
-fn message_of<T>(f: impl FnOnce() -> T) -> String {
-    let ended = catch_unwind(AssertUnwindSafe(|| drop(f())));
-    let panic = ended.expect_err("it was to panic");
-    let text = panic.downcast_ref::<String>().cloned();
-    text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()))
-        .expect("a text")
-}
 
 /// Runs one of the tests below, which are ignored, in a process of its own.
 fn in_a_process(test: &str, seed: Option<&str>) -> (Output, String) {

@@ -3,43 +3,20 @@
 //! One test in a file of its own, because it counts what the whole process has allocated.
 
 mod common;
+mod counting;
 
 use std::{
-    alloc::{GlobalAlloc, Layout, System},
     future::Future as _,
     pin::pin,
-    sync::atomic::{AtomicIsize, Ordering},
+    sync::atomic::Ordering,
     task::{Context, Waker},
     time::Duration,
 };
 
 use common::watched;
+use counting::ALLOCATED;
 use futures_lite::future::{block_on, yield_now};
 use headcount::{sleep, timeout};
-
-/// How many bytes are allocated.
-static ALLOCATED: AtomicIsize = AtomicIsize::new(0);
-
-struct Counting;
-
-#[expect(unsafe_code, reason = "an allocator cannot be written without")]
-// SAFETY: everything is passed on to the system's allocator.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        ALLOCATED.fetch_add(layout.size() as isize, Ordering::SeqCst);
-        // SAFETY: the caller promises what the system asks for.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        ALLOCATED.fetch_sub(layout.size() as isize, Ordering::SeqCst);
-        // SAFETY: as above.
-        unsafe { System.dealloc(pointer, layout) }
-    }
-}
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
 
 const HOUR: Duration = Duration::from_secs(3600);
 

@@ -6,7 +6,6 @@ mod common;
 
 use std::{
     collections::BTreeSet,
-    panic::{AssertUnwindSafe, catch_unwind},
     sync::{
         Arc, Mutex,
         atomic::{AtomicU32, Ordering},
@@ -14,7 +13,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use common::{Gate, Log};
+use common::{Gate, Log, message_of};
 use headcount::{
     CancelScope, Policy, TaskGroup, cancelled, checkpoint, finally, group, interval, now, shield,
     sleep,
@@ -23,14 +22,6 @@ use headcount::{
 };
 
 const SECOND: Duration = Duration::from_secs(1);
-
-/// What a panic says.
-fn message_of(f: impl FnOnce()) -> String {
-    let panic = catch_unwind(AssertUnwindSafe(f)).expect_err("it was to panic");
-    let text = panic.downcast_ref::<String>().cloned();
-    text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()))
-        .expect("a text")
-}
 
 /// Ten tasks that are ready at the same time; returns the order in which they went.
 fn order_of_ten(seed: u64) -> (Vec<u32>, String) {

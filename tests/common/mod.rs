@@ -10,6 +10,7 @@
 use std::{
     any::Any,
     future::Future,
+    panic::{AssertUnwindSafe, catch_unwind},
     pin::Pin,
     sync::{
         Arc, Mutex, Once,
@@ -121,7 +122,7 @@ pub fn watched<T>(what: &'static str, f: impl FnOnce() -> T) -> T {
             }
         })
     };
-    let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(f));
+    let result = catch_unwind(AssertUnwindSafe(f));
     done.store(true, Ordering::SeqCst);
     watchdog.thread().unpark();
     match result {
@@ -210,6 +211,13 @@ pub fn panic_text(payload: &dyn Any) -> Option<&str> {
         .downcast_ref::<&'static str>()
         .copied()
         .or_else(|| payload.downcast_ref::<String>().map(String::as_str))
+}
+
+/// The message of the panic that this ends with.
+pub fn message_of<T>(f: impl FnOnce() -> T) -> String {
+    let ended = catch_unwind(AssertUnwindSafe(|| drop(f())));
+    let panic = ended.expect_err("it was to panic");
+    panic_text(&*panic).expect("a text").to_owned()
 }
 
 /// Keeps panics whose message starts with "on purpose" out of the output of the tests.
