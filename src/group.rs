@@ -358,24 +358,14 @@ impl<'env, E: Send + 'static> TaskGroup<'env, E> {
         }
         let task = TaskInfo::new(TaskRole::Child, name, location);
         if hub.is_cancelled() {
-            if !hub.admit() {
-                return Err(future);
-            }
-            return Ok(Task::refused(spawner::turn_away(hub, task, future)));
+            return spawner::turn_away(hub, task, future);
         }
         hub.find_place();
         hub.tell_entered(&task);
         match self.entrance.enter::<T, E, F>(hub, task, future) {
             Ok(outcome) => Ok(Task::local(outcome)),
             Err(Refusal::Closed(future)) => Err(future),
-            Err(Refusal::Shut(task, future)) => {
-                if !hub.admit() {
-                    return Err(future);
-                }
-                let ticket = spawner::dispose(hub, task, future);
-                hub.turn_away();
-                Ok(Task::refused(ticket))
-            }
+            Err(Refusal::Shut(task, future)) => spawner::turn_away(hub, task, future),
         }
     }
 

@@ -108,8 +108,7 @@ impl Budget {
     /// neighbours for ever.
     pub(super) fn turn(&mut self) {
         self.begin(0);
-        self.run += 1;
-        if self.run >= self.look {
+        if self.count() {
             self.read_clock();
         }
     }
@@ -136,10 +135,15 @@ impl Budget {
     /// A child has been run that nobody else can run.
     pub(super) fn spend_here(&mut self) {
         self.watch_clock(0);
-        self.run += 1;
-        if self.run >= self.look {
+        if self.count() {
             self.read_clock();
         }
+    }
+
+    /// Counts one more that has been run. True if it is time to look at the clock.
+    fn count(&mut self) -> bool {
+        self.run += 1;
+        self.run >= self.look
     }
 
     /// Whether the children that were run last were so short that a second runner is in the way of the
@@ -150,8 +154,7 @@ impl Budget {
 
     /// A child has been run, and so many more were ready when it was taken.
     pub(super) fn spend(&mut self, hub: &Arc<Hub>, ready: usize) {
-        self.run += 1;
-        if self.run >= self.look {
+        if self.count() {
             self.look_at_clock(hub, ready);
         }
     }

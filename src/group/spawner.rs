@@ -194,10 +194,7 @@ where
     }
     let task = TaskInfo::new(TaskRole::Child, name, location);
     if hub.is_cancelled() {
-        if !hub.admit() {
-            return Err(future);
-        }
-        return Ok(Task::refused(turn_away(hub, task, future)));
+        return turn_away(hub, task, future);
     }
     hub.tell_entered(&task);
     let mut future = Some(future);
@@ -212,24 +209,23 @@ where
     }
 }
 
-/// Drops the future of a task that was admitted to a group that has been cancelled.
-pub(super) fn turn_away<F>(hub: &Arc<Hub>, task: TaskInfo, future: F) -> Ticket {
+/// Drops the future of a task that comes too late to be run: the group has been cancelled. Gives it
+/// back if the group has returned.
+pub(super) fn turn_away<T, F>(hub: &Arc<Hub>, task: TaskInfo, future: F) -> Result<Task<T>, F> {
+    if !hub.admit() {
+        return Err(future);
+    }
     // What was spawned has not been done, as if the task had been cut at its first wait.
     hub.note_cut(task.id());
-    let ticket = dispose(hub, task, future);
-    hub.turn_away();
-    ticket
-}
-
-/// Drops the future of a task that will not be run.
-pub(super) fn dispose<F>(hub: &Arc<Hub>, task: TaskInfo, future: F) -> Ticket {
     if let Err(panic) = catch(|| drop(future)) {
         hub.report_panic(task.clone(), panic);
     }
-    Ticket {
+    let ticket = Ticket {
         hub: Arc::clone(hub),
         task,
-    }
+    };
+    hub.turn_away();
+    Ok(Task::refused(ticket))
 }
 
 /// Panics because a group has returned.

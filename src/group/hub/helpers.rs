@@ -60,11 +60,10 @@ impl Hub {
 
     /// Calls one more helper if something is ready and there is a thread for it.
     fn call_help(self: &Arc<Self>, is_room: impl FnOnce(&State, usize) -> bool) {
-        let Some(threads) = self.pool().map(|pool| pool.threads()) else {
-            return;
-        };
         self.change(|state| {
-            let helpers = usize::from(!state.queue.is_empty() && is_room(state, threads));
+            let threads = state.pool.as_ref().map(|pool| pool.threads());
+            let is_room = threads.is_some_and(|threads| is_room(state, threads));
+            let helpers = usize::from(!state.queue.is_empty() && is_room);
             state.helpers += helpers;
             let call = Call {
                 helpers,
@@ -77,11 +76,10 @@ impl Hub {
     /// Has the owner help if all helpers there can be are stuck, perhaps in a child that blocks its
     /// thread until another one has run.
     fn call_owner(self: &Arc<Self>) {
-        let Some(threads) = self.pool().map(|pool| pool.threads()) else {
-            return;
-        };
         self.change(|state| {
-            let needed = state.helpers >= threads && !state.queue.is_empty();
+            let threads = state.pool.as_ref().map(|pool| pool.threads());
+            let are_stuck = threads.is_some_and(|threads| state.helpers >= threads);
+            let needed = are_stuck && !state.queue.is_empty();
             let then = if needed {
                 state.wake_owner()
             } else {
