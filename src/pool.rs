@@ -16,7 +16,7 @@ use std::{
 use async_executor::Executor;
 use event_listener::{Event, listener};
 
-pub(crate) use self::monitor::{Watched, rouse, watch};
+pub(crate) use self::monitor::{Urgency, Watched, rouse, watch};
 use crate::sim::{self, Sim};
 
 /// The variable that says how many worker threads there are by default.
@@ -158,6 +158,13 @@ pub(crate) fn is_on_a_thread() -> bool {
         .unwrap_or(false)
 }
 
+/// How many threads can run at the same time.
+pub(crate) fn processors() -> usize {
+    static PROCESSORS: OnceLock<usize> = OnceLock::new();
+
+    *PROCESSORS.get_or_init(|| thread::available_parallelism().map_or(1, usize::from))
+}
+
 /// How many worker threads a pool has unless told otherwise.
 ///
 /// # Panics
@@ -166,7 +173,7 @@ pub(crate) fn is_on_a_thread() -> bool {
 #[track_caller]
 pub(crate) fn default_threads() -> usize {
     match env::var(THREADS_VARIABLE) {
-        Err(env::VarError::NotPresent) => thread::available_parallelism().map_or(1, usize::from),
+        Err(env::VarError::NotPresent) => processors(),
         Ok(text) => match text.parse() {
             Ok(threads) if threads > 0 => threads,
             _ => panic!("{THREADS_VARIABLE} must be a number of threads, at least 1, not {text:?}"),

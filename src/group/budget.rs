@@ -7,7 +7,10 @@ use std::{
 };
 
 use super::hub::Hub;
-use crate::{clock, pool};
+use crate::{
+    clock,
+    pool::{self, Urgency},
+};
 
 /// How long children are run in one go. Timers, other tasks of the thread and the body of the group
 /// wait for so long at most, unless a single poll takes longer.
@@ -61,6 +64,8 @@ pub(super) struct Budget {
     endless: bool,
     /// Whether it is that of a helper, who stops early to find out whether the owner is at it.
     is_helpers: bool,
+    /// How soon somebody has to look whether the runner is stuck.
+    urgency: Urgency,
 }
 
 impl Budget {
@@ -77,13 +82,15 @@ impl Budget {
             spent: false,
             endless: false,
             is_helpers: false,
+            urgency: Urgency::Soon,
         }
     }
 
-    /// The budget of a helper.
-    pub(super) fn of_helper() -> Self {
+    /// The budget of a helper. If it is not its `first`, those who are ready are known already.
+    pub(super) fn of_helper(first: bool) -> Self {
         Self {
             is_helpers: true,
+            urgency: if first { Urgency::Soon } else { Urgency::Later },
             ..Self::new()
         }
     }
@@ -116,16 +123,19 @@ impl Budget {
     /// A child is about to be run, and so many more are ready.
     pub(super) fn begin(&mut self, ready: usize) {
         let is_watched = self.watch_clock(ready);
-        if is_watched && !self.roused {
+        let may_others_wait = ready > 0 || !self.is_helpers;
+        if is_watched && may_others_wait && !self.roused {
             self.roused = true;
             // The others may have been ready for long, and this one may take long.
-            pool::rouse();
+            pool::rouse(self.urgency);
         }
     }
 
-    /// Whether the clock is looked at: once more is run than a few.
+    /// Whether the clock is looked at: once more is run than a few. Helpers always look: to call one has
+    /// cost more than that.
     fn watch_clock(&mut self, ready: usize) -> bool {
-        if self.times.is_none() && (ready > 0 || self.unwatched >= UNWATCHED) {
+        let is_worth_it = self.is_helpers || ready > 0 || self.unwatched >= UNWATCHED;
+        if self.times.is_none() && is_worth_it {
             let now = clock::real_time();
             self.times = Some((now, now));
         }
@@ -172,6 +182,7 @@ impl Budget {
     fn look_at_clock(&mut self, hub: &Arc<Hub>, ready: usize) {
         let at_first = LONG_POLL_AT_FIRST.get(self.looks);
         if let Some(poll) = self.read_clock() {
+            hub.note_poll(poll);
             let left = poll.saturating_mul(u32::try_from(ready).unwrap_or(u32::MAX));
             // Once can be chance: the system had something else to do.
             let before = mem::replace(&mut self.poll, poll);

@@ -3,6 +3,7 @@
 use std::{
     future::Future,
     marker::PhantomData,
+    mem,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
@@ -111,8 +112,9 @@ pub(super) fn help(hub: &Arc<Hub>) {
 /// Runs children until none is ready; and what is left to do if the group has lost its owner.
 async fn help_out(hub: Arc<Hub>) {
     let mut activity = hub.activity();
+    let mut first = true;
     loop {
-        let ran = run_batch(&hub);
+        let ran = run_batch(&hub, mem::take(&mut first));
         match hub.next_errand(&mut activity, ran) {
             Errand::Run => yield_now().await,
             Errand::Finalize(task, finalizer) => {
@@ -130,9 +132,9 @@ pub(super) async fn see_out(hub: Arc<Hub>, task: TaskInfo, finalizer: BoxFuture)
 }
 
 /// Runs children while there is time. Returns how many, if they are too short to be shared.
-fn run_batch(hub: &Arc<Hub>) -> Option<usize> {
+fn run_batch(hub: &Arc<Hub>, first: bool) -> Option<usize> {
     let _watch = pool::watch(Arc::clone(hub) as _);
-    let mut budget = Budget::of_helper();
+    let mut budget = Budget::of_helper(first);
     let ran = run_ready(hub, &mut budget);
     budget.is_for_one().then_some(ran)
 }

@@ -17,7 +17,7 @@ use std::{
     pin::Pin,
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicUsize, Ordering},
     },
 };
 
@@ -64,6 +64,8 @@ pub(crate) struct Hub {
     error_type: TypeId,
     /// Who runs its children besides the owner, as a number; nobody until it is known where the group is.
     runners: AtomicU8,
+    /// How long a child takes, in nanoseconds: a mean in which the last ones count most.
+    mean_poll: AtomicU32,
     /// How many groups are around it. Known when the runners are.
     depth: AtomicUsize,
     /// Whether any task was cancelled through its handle.
@@ -95,6 +97,7 @@ impl Hub {
             policy,
             error_type,
             runners: AtomicU8::new(Runners::Owner as u8),
+            mean_poll: AtomicU32::new(0),
             depth: AtomicUsize::new(0),
             any_marked: AtomicBool::new(false),
             any_cut: AtomicBool::new(false),
@@ -116,6 +119,7 @@ impl Hub {
                 taken: 0,
                 entered: 0,
                 taken_before: 0,
+                seen_stuck: 0,
                 live: 0,
                 closed: false,
                 limit: Limit::new(limit),
@@ -151,8 +155,8 @@ impl Hub {
         for _ in 0..call.helpers {
             child::help(self);
         }
-        if call.rouse {
-            pool::rouse();
+        if let Some(urgency) = call.rouse {
+            pool::rouse(urgency);
         }
     }
 
@@ -170,6 +174,7 @@ impl Hub {
         // Acquire: pairs with the Release in `set_place`; the depth is known with it.
         match self.runners.load(Ordering::Acquire) {
             number if number == Runners::Threads as u8 => Runners::Threads,
+            number if number == Runners::AllThreads as u8 => Runners::AllThreads,
             number if number == Runners::Stage as u8 => Runners::Stage,
             _ => Runners::Owner,
         }

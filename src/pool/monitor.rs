@@ -3,14 +3,15 @@
 //! Waking a thread costs more than running a hundred small children, so a group calls for help only
 //! when it knows that there is work for it. What it cannot know is how long the next poll will take:
 //! a child may compute for a second while its siblings wait behind it. That is what the monitor is
-//! for. It looks at the groups that are being run, twice per millisecond while there are any, and
-//! calls for help where children are ready and nobody has taken one since the last look. A while
-//! after the last activity it goes to sleep, and then costs nothing.
+//! for. It looks at the groups that are being run, three times per millisecond while there are any, and
+//! calls for help where children are ready and nobody has taken one since the last look. Where all
+//! processors are at it and there is nobody to be called it looks more rarely: each look costs a program
+//! that computes some 10 µs. A while after the last activity it goes to sleep, and then costs nothing.
 
 use std::{
     sync::{
         Arc, OnceLock, Weak,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU8, Ordering},
     },
     thread::{self, Thread},
     time::Duration,
@@ -19,17 +20,28 @@ use std::{
 use crate::lock::Mutex;
 
 /// How often the monitor looks.
-const TICK: Duration = Duration::from_micros(400);
+const TICK: Duration = Duration::from_micros(300);
 
 /// How many times it looks in vain before it goes to sleep: 10 ms. Looking costs some 5 µs each time, which is
 /// also what waking it costs.
-const LINGER: u32 = 25;
+const LINGER: u32 = 33;
+
+/// How often it looks while all processors are at it, and nobody could be called who is not.
+const LONG_TICK: Duration = Duration::from_millis(4);
+
+/// How soon the monitor has to look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Urgency {
+    /// Everybody is at it who could be.
+    Later,
+    Soon,
+}
 
 /// A group that is being run.
 pub(crate) trait Watched: Send + Sync {
     /// Calls for help if children are ready and nobody has taken one since this was last called.
-    /// Returns whether any are ready.
-    fn look_after(self: Arc<Self>) -> bool;
+    /// Returns how soon to look again, if any are ready.
+    fn look_after(self: Arc<Self>) -> Option<Urgency>;
 }
 
 /// The groups that are being run on one thread, inside each other.
@@ -43,10 +55,23 @@ struct Monitor {
     desks: Mutex<Vec<Weak<Desk>>>,
     /// Set by whoever has something to be looked after, cleared at each look.
     roused: AtomicBool,
-    /// Whether it has gone to sleep, and has to be woken.
-    asleep: AtomicBool,
+    /// Set by those among them who want it soon, cleared at each look.
+    hurried: AtomicBool,
+    /// How it rests, as a number.
+    rest: AtomicU8,
     /// `None` if the system refused the thread: then nobody helps those who are stuck.
     thread: Option<Thread>,
+}
+
+/// How the monitor rests.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Rest {
+    /// It looks again after a [`TICK`].
+    Awake,
+    /// It looks again after a [`LONG_TICK`], and has to be woken for what is to be seen sooner.
+    Dozing,
+    /// It has to be woken.
+    Asleep,
 }
 
 thread_local! {
@@ -72,7 +97,8 @@ impl Monitor {
             Self {
                 desks: Mutex::default(),
                 roused: AtomicBool::new(false),
-                asleep: AtomicBool::new(false),
+                hurried: AtomicBool::new(false),
+                rest: AtomicU8::new(Rest::Awake as u8),
                 thread: thread.ok().map(|handle| handle.thread().clone()),
             }
         })
@@ -82,51 +108,71 @@ impl Monitor {
     fn watch(&self) {
         let mut idle = 0;
         loop {
+            let hurried = self.hurried.swap(false, Ordering::SeqCst);
             let roused = self.roused.swap(false, Ordering::SeqCst);
-            let ready = self.look();
-            idle = if roused || ready { 0 } else { idle + 1 };
+            let urgency = self.look();
+            idle = if hurried || roused || urgency.is_some() {
+                0
+            } else {
+                idle + 1
+            };
             if idle > LINGER {
-                // SeqCst on both flags, here and in `rouse`: either this sees that somebody has
-                // roused it, or they see that it is asleep.
-                self.asleep.store(true, Ordering::SeqCst);
-                if !self.roused.load(Ordering::SeqCst) {
-                    thread::park();
-                }
-                self.asleep.store(false, Ordering::SeqCst);
+                self.rest(Rest::Asleep);
+            } else if urgency == Some(Urgency::Later) && !hurried {
+                self.rest(Rest::Dozing);
             } else {
                 thread::sleep(TICK);
             }
         }
     }
 
-    /// Looks at every group that is being run. Returns whether any has something that is ready.
-    fn look(&self) -> bool {
+    /// Rests until it has to be awake, unless it was roused meanwhile.
+    fn rest(&self, rest: Rest) {
+        // SeqCst on all of these, here and in `rouse`: either this sees that somebody has roused it, or
+        // they see how it rests.
+        self.rest.store(rest as u8, Ordering::SeqCst);
+        let hurried = self.hurried.load(Ordering::SeqCst);
+        match rest {
+            Rest::Asleep if !hurried && !self.roused.load(Ordering::SeqCst) => thread::park(),
+            Rest::Dozing if !hurried => thread::park_timeout(LONG_TICK),
+            _ => {}
+        }
+        self.rest.store(Rest::Awake as u8, Ordering::SeqCst);
+    }
+
+    /// Looks at every group that is being run. Returns how soon to look again, if anything is ready.
+    fn look(&self) -> Option<Urgency> {
         let desks: Vec<_> = {
             let mut desks = self.desks.lock();
             desks.retain(|desk| desk.strong_count() > 0);
             desks.iter().filter_map(Weak::upgrade).collect()
         };
-        let mut ready = false;
+        let mut urgency = None;
         for desk in desks {
             let groups = desk.groups.lock().clone();
             for group in groups {
-                ready |= group.look_after();
+                urgency = urgency.max(group.look_after());
             }
         }
-        ready
+        urgency
     }
 }
 
 /// Says that there is something to look after, and wakes the monitor if need be.
-pub(crate) fn rouse() {
+pub(crate) fn rouse(urgency: Urgency) {
     let monitor = Monitor::get();
+    let flag = match urgency {
+        Urgency::Soon => &monitor.hurried,
+        Urgency::Later => &monitor.roused,
+    };
     // If the flag is set already, a look is still to come.
-    if !monitor.roused.load(Ordering::SeqCst) {
-        monitor.roused.store(true, Ordering::SeqCst);
-        if monitor.asleep.load(Ordering::SeqCst) {
-            if let Some(thread) = &monitor.thread {
-                thread.unpark();
-            }
+    if !flag.load(Ordering::SeqCst) {
+        flag.store(true, Ordering::SeqCst);
+        let rest = monitor.rest.load(Ordering::SeqCst);
+        let is_needed =
+            rest == Rest::Asleep as u8 || rest == Rest::Dozing as u8 && urgency == Urgency::Soon;
+        if let Some(thread) = monitor.thread.as_ref().filter(|_| is_needed) {
+            thread.unpark();
         }
     }
 }

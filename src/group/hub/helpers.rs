@@ -1,9 +1,23 @@
 //! Helpers: who runs children besides the owner.
 
-use std::{mem, sync::Arc};
+use std::{
+    mem,
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
-use super::{BoxFuture, Call, Hub, Owner, State, Then};
-use crate::{error::TaskInfo, pool::Watched};
+use super::{BoxFuture, Call, Hub, Owner, Runners, State, Then};
+use crate::{
+    error::TaskInfo,
+    pool::{Urgency, Watched},
+};
+
+/// A child that takes this long or longer is worth a helper of its own: to wake a thread costs about 5 µs.
+const LONG: Duration = Duration::from_micros(20);
+
+/// No poll counts as longer than this, so that it takes more than one to make the mean a long one: a
+/// single one can be chance, since the system may have had something else to do.
+const MOST_COUNTED: Duration = Duration::from_micros(100);
 
 /// What a helper does next.
 pub(in crate::group) enum Errand {
@@ -47,62 +61,158 @@ impl Hub {
                 }
             }
             state.helpers -= 1;
-            (Errand::None, Then::default())
+            let left = Call {
+                helpers: 0,
+                rouse: is_left.then_some(Urgency::Soon),
+            };
+            (Errand::None, left.into())
         })
+    }
+
+    /// Notes how long a child took.
+    ///
+    /// What counts is the mean: many a child that takes long has begun with a short poll, in which it
+    /// asked somebody for something.
+    pub(in crate::group) fn note_poll(&self, poll: Duration) {
+        let poll = poll.min(MOST_COUNTED).subsec_nanos();
+        // Relaxed, and not in one step: if two come at the same time, one of them is not counted.
+        let before = self.mean_poll.load(Ordering::Relaxed);
+        let mean = before - before / 8 + poll / 8;
+        self.mean_poll.store(mean, Ordering::Relaxed);
+        let is_long = Duration::from_nanos(mean.into()) >= LONG;
+        let runners = match self.runners() {
+            Runners::Threads if is_long => Runners::AllThreads,
+            Runners::AllThreads if !is_long => Runners::Threads,
+            _ => return,
+        };
+        // Release: as in `set_place`.
+        self.runners.store(runners as u8, Ordering::Release);
     }
 
     /// Calls one more helper if there is work for it and a processor that is likely to be free: the
     /// owner has one, too, while it is at it.
     pub(in crate::group) fn share_work(self: &Arc<Self>) {
         let runners = |state: &State| state.helpers + usize::from(state.owner == Owner::Driving);
-        self.call_help(|state, threads| runners(state) < threads.max(2));
+        self.call_help(|state| runners(state) < state.threads().max(2));
     }
 
     /// Calls one more helper if something is ready and there is a thread for it.
-    fn call_help(self: &Arc<Self>, is_room: impl FnOnce(&State, usize) -> bool) {
+    fn call_help(self: &Arc<Self>, is_room: impl FnOnce(&State) -> bool) {
         self.change(|state| {
-            let threads = state.pool.as_ref().map(|pool| pool.threads());
-            let is_room = threads.is_some_and(|threads| is_room(state, threads));
-            let helpers = usize::from(!state.queue.is_empty() && is_room);
+            let helpers = usize::from(!state.queue.is_empty() && is_room(state));
             state.helpers += helpers;
             let call = Call {
                 helpers,
-                rouse: false,
+                rouse: None,
             };
             ((), call.into())
         });
     }
 
-    /// Has the owner help if all helpers there can be are stuck, perhaps in a child that blocks its
-    /// thread until another one has run.
+    /// Has the owner help.
     fn call_owner(self: &Arc<Self>) {
-        self.change(|state| {
-            let threads = state.pool.as_ref().map(|pool| pool.threads());
-            let are_stuck = threads.is_some_and(|threads| state.helpers >= threads);
-            let needed = are_stuck && !state.queue.is_empty();
-            let then = if needed {
-                state.wake_owner()
-            } else {
-                Then::default()
-            };
-            ((), then)
-        });
+        self.change(|state| ((), state.wake_owner()));
     }
 }
 
 impl Watched for Hub {
-    fn look_after(self: Arc<Self>) -> bool {
-        let (ready, stuck) = {
+    fn look_after(self: Arc<Self>) -> Option<Urgency> {
+        let (seen_stuck, is_thread_free, urgency) = {
             let mut state = self.state.lock();
-            let ready = !state.queue.is_empty();
-            let stuck = ready && state.taken == state.taken_before;
+            let is_stuck = state.taken == state.taken_before && !state.queue.is_empty();
             state.taken_before = state.taken;
-            (ready, stuck)
+            state.seen_stuck = if is_stuck {
+                state.seen_stuck.saturating_add(1)
+            } else {
+                0
+            };
+            if state.queue.is_empty() {
+                return None;
+            }
+            let is_thread_free = state.helpers < state.threads();
+            (state.seen_stuck, is_thread_free, state.urgency())
         };
-        if stuck {
-            self.call_help(|state, threads| state.helpers < threads);
-            self.call_owner();
+        if seen_stuck > 0 {
+            if is_thread_free {
+                self.call_help(|state| state.helpers < state.threads());
+            // If no processor is free, it is for the case that a child blocks its thread until another
+            // one has run.
+            } else if urgency == Urgency::Soon || seen_stuck > 1 {
+                self.call_owner();
+            }
         }
-        ready
+        Some(urgency)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{any::TypeId, panic::Location};
+
+    use super::*;
+    use crate::{group::policy::Policy, pool};
+
+    const SHORT: Duration = Duration::from_micros(2);
+
+    /// A group below nothing.
+    fn hub() -> Arc<Hub> {
+        let error = TypeId::of::<()>();
+        let hub = Hub::new(
+            None,
+            Location::caller(),
+            Policy::FailFast,
+            usize::MAX,
+            error,
+        );
+        hub.set_place(None);
+        hub
+    }
+
+    #[test]
+    fn one_long_poll_is_chance_and_a_few_are_not() {
+        let hub = hub();
+        hub.note_poll(Duration::from_secs(1));
+        assert_eq!(hub.runners(), Runners::Threads);
+        for _ in 0..5 {
+            hub.note_poll(LONG * 2);
+        }
+        assert_eq!(hub.runners(), Runners::AllThreads);
+        for _ in 0..5 {
+            hub.note_poll(SHORT);
+        }
+        assert_eq!(hub.runners(), Runners::Threads);
+    }
+
+    #[test]
+    fn long_polls_that_alternate_with_short_ones_are_long() {
+        let hub = hub();
+        for _ in 0..10 {
+            hub.note_poll(LONG * 3);
+            hub.note_poll(SHORT);
+        }
+        assert_eq!(hub.runners(), Runners::AllThreads);
+    }
+
+    #[test]
+    fn each_long_child_gets_a_helper_while_there_are_threads() {
+        let hub = hub();
+        let mut state = hub.state.lock();
+        let threads = state.threads();
+        for called in 0..threads + 2 {
+            let call = state.hand_to_runners(Runners::AllThreads);
+            assert_eq!(call.helpers, usize::from(called < threads));
+        }
+        assert_eq!(state.helpers, threads);
+    }
+
+    #[test]
+    fn there_is_time_once_nobody_is_left_to_be_called() {
+        let hub = hub();
+        let mut state = hub.state.lock();
+        assert_eq!(state.urgency(), Urgency::Soon);
+        state.helpers = state.threads().max(pool::processors());
+        assert_eq!(state.urgency(), Urgency::Later);
+        assert!(state.is_seen_to(Runners::AllThreads));
+        assert!(!state.is_seen_to(Runners::Threads));
     }
 }

@@ -11,7 +11,7 @@ use crate::{
         limit::{Limit, Queued},
         queue::Queue,
     },
-    pool::Pool,
+    pool::{self, Pool, Urgency},
 };
 
 /// What of a group changes.
@@ -42,6 +42,8 @@ pub(super) struct State {
     pub(super) entered: usize,
     /// `taken` as the monitor last saw it.
     pub(super) taken_before: usize,
+    /// How often it has seen that since, with children waiting.
+    pub(super) seen_stuck: u8,
     /// Members that are not gone: children, and what was adopted.
     pub(super) live: usize,
     /// Set when the group has returned: nothing can be spawned any more.
@@ -77,6 +79,9 @@ pub(super) enum Runners {
     Owner,
     /// Helpers on the threads of a pool: one, and more when it takes long.
     Threads,
+    /// The same, and the children are long: each that becomes ready is worth a helper of its own, while
+    /// there are threads.
+    AllThreads,
     /// A test run, which is told of each child that is ready, and decides.
     Stage,
 }
@@ -87,8 +92,8 @@ pub(super) enum Runners {
 pub(super) struct Call {
     /// So many helpers are to be started; they have been counted.
     pub(super) helpers: usize,
-    /// Somebody may be too busy to run what is ready: it has to be looked after.
-    pub(super) rouse: bool,
+    /// Somebody may be too busy to run what is ready: it has to be looked after, so soon.
+    pub(super) rouse: Option<Urgency>,
 }
 
 impl From<Call> for Then {
@@ -120,7 +125,7 @@ impl Then {
             wake: self.wake.or(other.wake),
             call: Call {
                 helpers: self.call.helpers + other.call.helpers,
-                rouse: self.call.rouse || other.call.rouse,
+                rouse: self.call.rouse.max(other.call.rouse),
             },
             closed: self.closed || other.closed,
             release: self.release.or(other.release),
@@ -176,14 +181,39 @@ impl State {
         let helpers = match runners {
             Runners::Owner => 0,
             Runners::Threads => usize::from(!someone_is_there),
+            Runners::AllThreads => usize::from(self.helpers < self.threads()),
             Runners::Stage => self.queue.len().saturating_sub(self.helpers),
         };
         self.helpers += helpers;
+        let is_on_threads = matches!(runners, Runners::Threads | Runners::AllThreads);
+        // Once is enough: while the queue is not empty the monitor stays awake.
+        let may_wait = is_on_threads && someone_is_there && helpers == 0 && self.queue.len() == 1;
         Call {
             helpers,
-            // Once is enough: while the queue is not empty the monitor stays awake.
-            rouse: runners == Runners::Threads && someone_is_there && self.queue.len() == 1,
+            rouse: may_wait.then(|| self.urgency()),
         }
+    }
+
+    /// How soon somebody has to look whether children wait in vain. There is time if nobody could be
+    /// called but the owner, and no processor is free for that.
+    pub(super) fn urgency(&self) -> Urgency {
+        let runners = self.helpers + usize::from(self.owner == Owner::Driving);
+        if self.helpers >= self.threads() && runners >= pool::processors() {
+            Urgency::Later
+        } else {
+            Urgency::Soon
+        }
+    }
+
+    /// How many helpers there can be that run at the same time.
+    pub(super) fn threads(&self) -> usize {
+        self.pool.as_ref().map_or(0, |pool| pool.threads())
+    }
+
+    /// Whether the queue can be left to the helpers: the children are long, and all processors are at
+    /// them already.
+    pub(super) fn is_seen_to(&self, runners: Runners) -> bool {
+        runners == Runners::AllThreads && self.helpers >= pool::processors()
     }
 
     /// Has the owner look.
@@ -226,7 +256,7 @@ impl State {
         Then {
             call: Call {
                 helpers,
-                rouse: false,
+                rouse: None,
             },
             ..Then::default()
         }

@@ -80,17 +80,16 @@ impl Hub {
         }
         // Once the body is done nobody is there any more to be woken by it.
         state.body_woken = !body_done && (state.body_woken || *body_woken);
-        let drives = state.owner == Owner::Driving;
+        let runs_children = state.owner == Owner::Driving
+            && !state.queue.is_empty()
+            && !state.is_seen_to(self.runners());
         let stirred = mem::take(&mut state.stirred);
-        let ready = stirred
-            || state.body_woken
-            || !state.woken.is_empty()
-            || drives && !state.queue.is_empty();
+        let ready = stirred || state.body_woken || !state.woken.is_empty() || runs_children;
         *body_woken = false;
         if ready && !out_of_budget {
             *body_woken = mem::take(&mut state.body_woken);
             return Turn::Again {
-                children: !state.queue.is_empty(),
+                children: runs_children,
             };
         }
         state.owner = Owner::Waiting;
