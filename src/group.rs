@@ -9,6 +9,7 @@ mod local;
 mod owner;
 mod policy;
 mod queue;
+mod ready;
 mod spawner;
 mod start;
 mod task;

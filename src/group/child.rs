@@ -15,6 +15,7 @@ use pin_project::{pin_project, pinned_drop};
 use super::{
     budget::Budget,
     hub::{BoxFuture, Errand, Hub},
+    ready::Hand,
 };
 use crate::{
     error::{Aborted, Cause, Panic, RawFailure, TaskInfo, catch},
@@ -63,9 +64,9 @@ fn schedule(runnable: Runnable) {
 }
 
 /// Runs parallel children that are ready, one after the other, while there is time. Returns how many.
-pub(super) fn run_ready(hub: &Arc<Hub>, budget: &mut Budget) -> usize {
+pub(super) fn run_ready(hub: &Arc<Hub>, budget: &mut Budget, mut hand: Option<&mut Hand>) -> usize {
     let mut ran = 0;
-    let mut next = hub.next_child(false, budget.is_left());
+    let mut next = hub.next_child(false, budget.is_left(), hand.as_deref_mut());
     if next.is_none() {
         return ran;
     }
@@ -75,7 +76,7 @@ pub(super) fn run_ready(hub: &Arc<Hub>, budget: &mut Budget) -> usize {
         budget.begin(ready);
         let gone = run_once(&mut seat, runnable);
         budget.spend(hub, ready);
-        next = hub.next_child(gone, budget.is_left());
+        next = hub.next_child(gone, budget.is_left(), hand.as_deref_mut());
         budget.taken();
     }
     ran
@@ -96,7 +97,7 @@ fn run_once(seat: &mut Seat, runnable: Runnable) -> bool {
 /// Runs one parallel child, and counts it off if it is gone.
 pub(super) fn run_alone(hub: &Arc<Hub>, runnable: Runnable) {
     let gone = run_once(&mut Seat::new(hub.as_home()), runnable);
-    let next = hub.next_child(gone, false);
+    let next = hub.next_child(gone, false, None);
     debug_assert!(next.is_none(), "nothing was asked for");
 }
 
@@ -112,10 +113,11 @@ pub(super) fn help(hub: &Arc<Hub>) {
 /// Runs children until none is ready; and what is left to do if the group has lost its owner.
 async fn help_out(hub: Arc<Hub>) {
     let mut activity = hub.activity();
+    let mut hand = Hand::default();
     let mut first = true;
     loop {
-        let ran = run_batch(&hub, mem::take(&mut first));
-        match hub.next_errand(&mut activity, ran) {
+        let ran = run_batch(&hub, &mut hand, mem::take(&mut first));
+        match hub.next_errand(&mut activity, ran, &mut hand) {
             Errand::Run => yield_now().await,
             Errand::Finalize(task, finalizer) => {
                 see_out(Arc::clone(&hub), task, finalizer).await;
@@ -132,10 +134,10 @@ pub(super) async fn see_out(hub: Arc<Hub>, task: TaskInfo, finalizer: BoxFuture)
 }
 
 /// Runs children while there is time. Returns how many, if they are too short to be shared.
-fn run_batch(hub: &Arc<Hub>, first: bool) -> Option<usize> {
+fn run_batch(hub: &Arc<Hub>, hand: &mut Hand, first: bool) -> Option<usize> {
     let _watch = pool::watch(Arc::clone(hub) as _);
     let mut budget = Budget::of_helper(first);
-    let ran = run_ready(hub, &mut budget);
+    let ran = run_ready(hub, &mut budget, Some(hand));
     budget.is_for_one().then_some(ran)
 }
 

@@ -30,7 +30,7 @@ use super::{
     child::{self, Runnable},
     limit::Limit,
     policy::Policy,
-    queue::Queue,
+    ready::Ready,
 };
 use crate::{
     error::Label,
@@ -106,7 +106,7 @@ impl Hub {
             closed: AtomicBool::new(false),
             sleepers: Mutex::default(),
             state: Mutex::new(State {
-                queue: Queue::new(),
+                ready: Ready::new(),
                 woken: VecDeque::new(),
                 locals: 0,
                 locals_stirred: false,

@@ -196,7 +196,7 @@ where
                 this.locals.run_ready(this.hub, budget);
             }
             if drives {
-                child::run_ready(&self.hub, budget);
+                child::run_ready(&self.hub, budget, None);
             }
         }
     }
@@ -460,7 +460,7 @@ impl<F: Future> PinnedDrop for Owner<'_, F> {
         self.as_mut().clear();
         if !self.hub.is_placed() {
             // Nobody else has ever seen these children. They are dropped unpolled.
-            child::run_ready(&self.hub, &mut Budget::without_end());
+            child::run_ready(&self.hub, &mut Budget::without_end(), None);
         }
         // Not rethrown, if it is a panic: that of a task has no business in somebody's destructor.
         for failure in self.hub.hand_up() {

@@ -39,10 +39,6 @@ impl<T> Queue<T> {
         self.len
     }
 
-    pub(super) fn is_empty(&self) -> bool {
-        self.len == 0
-    }
-
     pub(super) fn push_back(&mut self, entry: T) {
         self.len += 1;
         if self.len == 1 {
@@ -66,6 +62,13 @@ impl<T> Queue<T> {
         let mut block = VecDeque::with_capacity(BLOCK);
         block.push_back(entry);
         self.others.push_back(block);
+    }
+
+    pub(super) fn push_front(&mut self, entry: T) {
+        self.len += 1;
+        if let Some(second) = self.first.replace(entry) {
+            self.front.push_front(second);
+        }
     }
 
     pub(super) fn pop_front(&mut self) -> Option<T> {
@@ -134,14 +137,31 @@ mod tests {
                     }
                 }
                 assert_eq!(queue.len(), next_in - next_out);
-                assert_eq!(queue.is_empty(), next_in == next_out);
             }
             while let Some(entry) = queue.pop_front() {
                 assert_eq!(entry, next_out);
                 next_out += 1;
             }
             assert_eq!(next_out, next_in);
-            assert!(queue.is_empty());
+            assert_eq!(queue.len(), 0);
+        }
+    }
+
+    #[test]
+    fn entries_go_to_the_front() {
+        for count in [0, 1, 2, BLOCK, 3 * BLOCK] {
+            let mut queue = Queue::new();
+            (0..count).for_each(|entry| queue.push_back(entry));
+            for taken in 0..count.min(3) {
+                assert_eq!(queue.pop_front(), Some(taken));
+            }
+            (0..count.min(3))
+                .rev()
+                .for_each(|entry| queue.push_front(entry));
+            queue.push_back(count);
+            let all: Vec<_> = std::iter::from_fn(|| queue.pop_front()).collect();
+            assert_eq!(all, (0..=count).collect::<Vec<_>>());
+            assert_eq!(queue.len(), 0);
         }
     }
 

@@ -7,11 +7,11 @@ use std::{
     task::Waker,
 };
 
-use super::{Call, Hub, Owner, Then};
+use super::{Call, Hub, Owner, Runners, Then};
 use crate::{
     error::GroupClosed,
     frame,
-    group::{child::Runnable, limit::Queued},
+    group::{child::Runnable, limit::Queued, ready::Hand},
 };
 
 /// A borrowing child that may be polled, by its slot and id. A slot is used again, and a waker may be
@@ -175,22 +175,33 @@ impl Hub {
         frame::wake(owner);
     }
 
-    /// Counts a child off that has left, and takes the next one from the queue if there is time.
-    /// Returns also how many more are ready.
+    /// Counts a child off that has left, and takes the next one if there is time: with a `hand`, if it is
+    /// for a helper. Returns also how many more are ready.
     pub(in crate::group) fn next_child(
         self: &Arc<Self>,
         gone: bool,
         more: bool,
+        hand: Option<&mut Hand>,
     ) -> Option<(Runnable, usize)> {
+        let runners = self.runners();
         let mut state = self.state.lock();
         state.taken = state.taken.wrapping_add(1);
         let then = if !gone || state.leave_unnoticed() {
             None
         } else {
-            Some(state.leave(self.runners()))
+            Some(state.leave(runners))
         };
-        let next = if more { state.queue.pop_front() } else { None };
-        let next = next.map(|next| (next, state.queue.len()));
+        let next = match hand {
+            _ if !more => None,
+            Some(hand) if runners == Runners::AllThreads => state.ready.take_with(hand),
+            Some(hand) => {
+                // Those that are short are for the owner, too.
+                state.ready.lay_down(hand);
+                state.ready.take()
+            }
+            None => state.ready.take(),
+        };
+        let next = next.map(|next| (next, state.ready.len()));
         drop(state);
         if let Some(then) = then {
             self.follow_up(then);

@@ -9,6 +9,7 @@ use std::{
 use super::{BoxFuture, Call, Hub, Owner, Runners, State, Then};
 use crate::{
     error::TaskInfo,
+    group::ready::Hand,
     pool::{Urgency, Watched},
 };
 
@@ -44,13 +45,14 @@ impl Hub {
         self: &Arc<Self>,
         before: &mut usize,
         ran: Option<usize>,
+        hand: &mut Hand,
     ) -> Errand {
         self.change(|state| {
             let now = state.activity();
             let together = now.wrapping_sub(mem::replace(before, now));
             let is_in_the_way = ran.is_some_and(|ran| 2 * together > 3 * (ran + 1));
             let is_left = is_in_the_way && state.owner == Owner::Driving;
-            if !state.queue.is_empty() && !is_left {
+            if !state.ready.is_empty() && !is_left {
                 return (Errand::Run, Then::default());
             }
             if state.owner == Owner::Gone && state.live == 0 {
@@ -60,6 +62,7 @@ impl Hub {
                     return (Errand::Finalize(task, finalizer), Then::default());
                 }
             }
+            state.ready.lay_down(hand);
             state.helpers -= 1;
             let left = Call {
                 helpers: 0,
@@ -99,7 +102,7 @@ impl Hub {
     /// Calls one more helper if something is ready and there is a thread for it.
     fn call_help(self: &Arc<Self>, is_room: impl FnOnce(&State) -> bool) {
         self.change(|state| {
-            let helpers = usize::from(!state.queue.is_empty() && is_room(state));
+            let helpers = usize::from(!state.ready.is_empty() && is_room(state));
             state.helpers += helpers;
             let call = Call {
                 helpers,
@@ -119,14 +122,15 @@ impl Watched for Hub {
     fn look_after(self: Arc<Self>) -> Option<Urgency> {
         let (seen_stuck, is_thread_free, urgency) = {
             let mut state = self.state.lock();
-            let is_stuck = state.taken == state.taken_before && !state.queue.is_empty();
+            state.ready.take_back();
+            let is_stuck = state.taken == state.taken_before && !state.ready.is_empty();
             state.taken_before = state.taken;
             state.seen_stuck = if is_stuck {
                 state.seen_stuck.saturating_add(1)
             } else {
                 0
             };
-            if state.queue.is_empty() {
+            if state.ready.is_empty() {
                 return None;
             }
             let is_thread_free = state.helpers < state.threads();

@@ -21,7 +21,7 @@ impl Hub {
     fn choose_turn(&self, rank: usize) -> Turn {
         let mut state = self.state.lock();
         state.helpers -= 1;
-        if let Some(runnable) = state.queue.remove(rank) {
+        if let Some(runnable) = state.ready.remove(rank) {
             return Turn::Child(runnable);
         }
         if state.owner == Owner::Gone && state.live == 0 {

@@ -9,7 +9,7 @@ use crate::{
         child::Runnable,
         hub::{BoxFuture, Hub, Woken},
         limit::{Limit, Queued},
-        queue::Queue,
+        ready::Ready,
     },
     pool::{self, Pool, Urgency},
 };
@@ -17,7 +17,7 @@ use crate::{
 /// What of a group changes.
 pub(super) struct State {
     /// The parallel children that are ready, in the order in which they became so.
-    pub(super) queue: Queue<Runnable>,
+    pub(super) ready: Ready<Runnable>,
     /// The borrowing children that were woken, or may be polled for the first time.
     pub(super) woken: VecDeque<Woken>,
     /// How much of `live` stands for borrowing children. Who counts them is the owner.
@@ -169,7 +169,7 @@ impl State {
 
     /// Puts a parallel child that is ready into the queue.
     pub(super) fn push(&mut self, runnable: Runnable, runners: Runners) -> Call {
-        self.queue.push_back(runnable);
+        self.ready.push(runnable);
         self.hand_to_runners(runners)
     }
 
@@ -182,12 +182,12 @@ impl State {
             Runners::Owner => 0,
             Runners::Threads => usize::from(!someone_is_there),
             Runners::AllThreads => usize::from(self.helpers < self.threads()),
-            Runners::Stage => self.queue.len().saturating_sub(self.helpers),
+            Runners::Stage => self.ready.len().saturating_sub(self.helpers),
         };
         self.helpers += helpers;
         let is_on_threads = matches!(runners, Runners::Threads | Runners::AllThreads);
         // Once is enough: while the queue is not empty the monitor stays awake.
-        let may_wait = is_on_threads && someone_is_there && helpers == 0 && self.queue.len() == 1;
+        let may_wait = is_on_threads && someone_is_there && helpers == 0 && self.ready.len() == 1;
         Call {
             helpers,
             rouse: may_wait.then(|| self.urgency()),

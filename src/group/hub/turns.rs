@@ -81,7 +81,7 @@ impl Hub {
         // Once the body is done nobody is there any more to be woken by it.
         state.body_woken = !body_done && (state.body_woken || *body_woken);
         let runs_children = state.owner == Owner::Driving
-            && !state.queue.is_empty()
+            && !state.ready.is_empty()
             && !state.is_seen_to(self.runners());
         let stirred = mem::take(&mut state.stirred);
         let ready = stirred || state.body_woken || !state.woken.is_empty() || runs_children;
@@ -95,7 +95,7 @@ impl Hub {
         state.owner = Owner::Waiting;
         mem::swap(&mut state.waker, waker);
         let mut then = Then::default();
-        if !state.queue.is_empty() {
+        if !state.ready.is_empty() {
             then = state.hand_to_runners(self.runners()).into();
         }
         if ready {
@@ -246,7 +246,7 @@ impl Hub {
                 let before = (mem::replace(&mut state.above, above), state.waker.take());
                 let failures = mem::take(&mut state.failures);
                 let mut then = state.wind_up();
-                if !state.queue.is_empty() {
+                if !state.ready.is_empty() {
                     then = then.and(state.hand_to_runners(runners).into());
                 }
                 ((failures, before), then)
