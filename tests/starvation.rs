@@ -8,6 +8,7 @@ use std::{
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicUsize, Ordering},
+        mpsc,
     },
     task::Poll,
     thread,
@@ -348,7 +349,7 @@ fn a_group_whose_body_woke_itself_as_it_returned_only_waits() {
 fn children_run_while_the_body_blocks_its_thread() {
     watched("with one thread", || {
         Runtime::builder().threads(1).run(async {
-            let (tell, told) = std::sync::mpsc::channel();
+            let (tell, told) = mpsc::channel();
             let joined = group(async |g| {
                 let task = g.spawn(async move { Ok(tell.send(7)?) });
                 assert_eq!(told.recv()?, 7);
@@ -380,6 +381,37 @@ fn a_child_that_blocks_its_thread_for_its_sibling_does_not_stop_the_group() {
                 });
                 assert!(joined.await.is_ok());
             });
+        });
+    }
+}
+
+/// A helper takes a few neighbours at a time, if they are long; they must not be stuck with it.
+#[test]
+fn a_child_that_blocks_its_thread_for_the_next_one_in_line_does_not_stop_the_group() {
+    const COUNT: usize = 60;
+
+    for blocks in (10..50).step_by(4) {
+        in_run(|| async move {
+            let (tell, told) = mpsc::channel();
+            let mut told = Some(told);
+            let joined = group(async |g| {
+                for index in 0..COUNT {
+                    let told = (index == blocks).then(|| told.take()).flatten();
+                    let tell = tell.clone();
+                    g.spawn(async move {
+                        compute(Duration::from_micros(50));
+                        if let Some(told) = told {
+                            told.recv()?;
+                        }
+                        if index == blocks + 1 {
+                            tell.send(())?;
+                        }
+                        Ok(())
+                    });
+                }
+                Ok(())
+            });
+            joined.await.unwrap();
         });
     }
 }

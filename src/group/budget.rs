@@ -121,6 +121,7 @@ impl Budget {
     }
 
     /// A child is about to be run, and so many more are ready.
+    #[inline]
     pub(super) fn begin(&mut self, ready: usize) {
         let is_watched = self.watch_clock(ready);
         let may_others_wait = ready > 0 || !self.is_helpers;
@@ -163,6 +164,7 @@ impl Budget {
     }
 
     /// A child has been run, and so many more were ready when it was taken.
+    #[inline]
     pub(super) fn spend(&mut self, hub: &Arc<Hub>, ready: usize) {
         if self.count() {
             self.look_at_clock(hub, ready);

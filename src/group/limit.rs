@@ -48,6 +48,7 @@ impl Limit {
     }
 
     /// Gives a child a place, and hands it back to be started; or keeps it waiting.
+    #[inline]
     pub(super) fn enter(&mut self, child: Queued) -> Option<Queued> {
         let Some(places) = &mut self.0 else {
             return Some(child);

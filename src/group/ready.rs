@@ -36,6 +36,7 @@ impl<T> Ready<T> {
         }
     }
 
+    #[inline]
     pub(super) fn len(&self) -> usize {
         self.queue.len() + self.in_hands
     }
@@ -44,11 +45,13 @@ impl<T> Ready<T> {
         self.len() == 0
     }
 
+    #[inline]
     pub(super) fn push(&mut self, entry: T) {
         self.queue.push_back(entry);
     }
 
     /// Takes the next entry.
+    #[inline]
     pub(super) fn take(&mut self) -> Option<T> {
         match self.queue.pop_front() {
             None if self.in_hands > 0 => self.take_from_others(),
@@ -56,8 +59,13 @@ impl<T> Ready<T> {
         }
     }
 
-    /// Takes the next entry of a hand. If it is empty, it is filled; there is a share for others then, too.
-    pub(super) fn take_with(&mut self, hand: &mut Hand) -> Option<T> {
+    /// Takes the next entry for a helper. If they are long, that is one that it has in hand; the hand is
+    /// filled when it is empty, and most is left to others. Those that are short are everybody's.
+    pub(super) fn take_with(&mut self, hand: &mut Hand, are_long: bool) -> Option<T> {
+        if !are_long {
+            self.lay_down(hand);
+            return self.take();
+        }
         let known = hand.0.zip(self.hands.as_mut());
         let own = known.and_then(|(key, hands)| hands.get_mut(key)?.pop_front());
         if own.is_some() {
@@ -85,6 +93,7 @@ impl<T> Ready<T> {
     }
 
     /// A helper leaves. What it still has goes back into the queue.
+    #[inline]
     pub(super) fn lay_down(&mut self, hand: &mut Hand) {
         if let Some((key, hands)) = hand.0.take().zip(self.hands.as_mut()) {
             let left = hands.remove(key);
@@ -130,34 +139,44 @@ mod tests {
         let mut ready = of(100);
         let (mut one, mut other) = (Hand::default(), Hand::default());
         for turn in 0..=ALONG {
-            assert_eq!(ready.take_with(&mut one), Some(turn));
-            assert_eq!(ready.take_with(&mut other), Some(ALONG + 1 + turn));
+            assert_eq!(ready.take_with(&mut one, true), Some(turn));
+            assert_eq!(ready.take_with(&mut other, true), Some(ALONG + 1 + turn));
         }
         assert_eq!(ready.len(), 100 - 2 * (ALONG + 1));
-        assert_eq!(ready.take_with(&mut one), Some(2 * (ALONG + 1)));
+        assert_eq!(ready.take_with(&mut one, true), Some(2 * (ALONG + 1)));
     }
 
     #[test]
     fn a_hand_leaves_most_of_a_short_queue_to_others() {
         let mut ready = of(9);
         let mut hand = Hand::default();
-        assert_eq!(ready.take_with(&mut hand), Some(0));
+        assert_eq!(ready.take_with(&mut hand, true), Some(0));
         assert_eq!(ready.take(), Some(3));
         let mut ready = of(4);
-        assert_eq!(ready.take_with(&mut Hand::default()), Some(0));
+        assert_eq!(ready.take_with(&mut Hand::default(), true), Some(0));
         assert_eq!(ready.take(), Some(1));
+    }
+
+    #[test]
+    fn those_that_are_short_are_not_kept_in_hand() {
+        let mut ready = of(30);
+        let mut hand = Hand::default();
+        assert_eq!(ready.take_with(&mut hand, true), Some(0));
+        assert_eq!(ready.take_with(&mut hand, false), Some(1));
+        assert_eq!(ready.in_hands, 0);
+        assert_eq!(ready.take(), Some(2));
     }
 
     #[test]
     fn whoever_finds_the_queue_empty_takes_from_the_hands() {
         let mut ready = of(9);
         let mut stuck = Hand::default();
-        assert_eq!(ready.take_with(&mut stuck), Some(0));
+        assert_eq!(ready.take_with(&mut stuck, true), Some(0));
         let mut other = Hand::default();
-        let rest: Vec<_> = std::iter::from_fn(|| ready.take_with(&mut other)).collect();
+        let rest: Vec<_> = std::iter::from_fn(|| ready.take_with(&mut other, true)).collect();
         assert_eq!(rest.len(), 8);
         assert!(ready.is_empty());
-        assert_eq!(ready.take_with(&mut stuck), None);
+        assert_eq!(ready.take_with(&mut stuck, true), None);
     }
 
     #[test]
@@ -165,8 +184,8 @@ mod tests {
         for lays_down in [true, false] {
             let mut ready = of(30);
             let mut hand = Hand::default();
-            assert_eq!(ready.take_with(&mut hand), Some(0));
-            assert_eq!(ready.take_with(&mut hand), Some(1));
+            assert_eq!(ready.take_with(&mut hand, true), Some(0));
+            assert_eq!(ready.take_with(&mut hand, true), Some(1));
             if lays_down {
                 ready.lay_down(&mut hand);
             } else {

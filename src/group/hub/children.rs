@@ -183,23 +183,20 @@ impl Hub {
         more: bool,
         hand: Option<&mut Hand>,
     ) -> Option<(Runnable, usize)> {
-        let runners = self.runners();
         let mut state = self.state.lock();
         state.taken = state.taken.wrapping_add(1);
         let then = if !gone || state.leave_unnoticed() {
             None
         } else {
-            Some(state.leave(runners))
+            Some(state.leave(self.runners()))
         };
         let next = match hand {
             _ if !more => None,
-            Some(hand) if runners == Runners::AllThreads => state.ready.take_with(hand),
-            Some(hand) => {
-                // Those that are short are for the owner, too.
-                state.ready.lay_down(hand);
-                state.ready.take()
-            }
             None => state.ready.take(),
+            Some(hand) => {
+                let are_long = self.runners() == Runners::AllThreads;
+                state.ready.take_with(hand, are_long)
+            }
         };
         let next = next.map(|next| (next, state.ready.len()));
         drop(state);

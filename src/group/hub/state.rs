@@ -168,6 +168,7 @@ impl State {
     }
 
     /// Puts a parallel child that is ready into the queue.
+    #[inline]
     pub(super) fn push(&mut self, runnable: Runnable, runners: Runners) -> Call {
         self.ready.push(runnable);
         self.hand_to_runners(runners)
@@ -176,6 +177,7 @@ impl State {
     /// Has somebody run the queue.
     ///
     /// Does nothing while there are none: the owner will run the queue.
+    #[inline]
     pub(super) fn hand_to_runners(&mut self, runners: Runners) -> Call {
         let someone_is_there = self.owner == Owner::Driving || self.helpers > 0;
         let helpers = match runners {
@@ -185,9 +187,11 @@ impl State {
             Runners::Stage => self.ready.len().saturating_sub(self.helpers),
         };
         self.helpers += helpers;
-        let is_on_threads = matches!(runners, Runners::Threads | Runners::AllThreads);
         // Once is enough: while the queue is not empty the monitor stays awake.
-        let may_wait = is_on_threads && someone_is_there && helpers == 0 && self.ready.len() == 1;
+        let may_wait = self.ready.len() == 1
+            && someone_is_there
+            && helpers == 0
+            && matches!(runners, Runners::Threads | Runners::AllThreads);
         Call {
             helpers,
             rouse: may_wait.then(|| self.urgency()),
@@ -196,6 +200,7 @@ impl State {
 
     /// How soon somebody has to look whether children wait in vain. There is time if nobody could be
     /// called but the owner, and no processor is free for that.
+    #[cold]
     pub(super) fn urgency(&self) -> Urgency {
         let runners = self.helpers + usize::from(self.owner == Owner::Driving);
         if self.helpers >= self.threads() && runners >= pool::processors() {
