@@ -7,9 +7,12 @@ use std::{
     pin::Pin,
     sync::Arc,
     task::Poll,
+    thread,
 };
 
-use common::{Census, Gate, Log, everywhere, let_others_run, poll_once};
+#[cfg(feature = "testing")]
+use common::under_seeds;
+use common::{Census, Gate, Log, everywhere, let_others_run, on_threads, poll_once};
 use headcount::{
     CancelScope, Error, TaskGroup, bracket, checkpoint, finally, gather, group, local, run,
 };
@@ -320,40 +323,46 @@ fn values_are_freed_with_the_last_that_has_them() {
     });
 }
 
+/// A task that spawns the next one, so many times. When one begins, so many values may be there at most.
+fn link(
+    left: usize,
+    most: usize,
+    census: Census,
+    spawner: headcount::Spawner,
+) -> Pin<Box<dyn Future<Output = Result<(), Error>> + Send>> {
+    Box::pin(async move {
+        assert!(census.alive() <= most);
+        let shared = Arc::new(census.enter());
+        SHARED
+            .bind(shared, async move {
+                if left > 0 {
+                    let again = link(left - 1, most, census, spawner.clone());
+                    spawner.spawn(again);
+                }
+            })
+            .await;
+        Ok(())
+    })
+}
+
+async fn keeps_at_most(most: usize) {
+    let census = Census::default();
+    group(async |g| {
+        g.spawn(link(100, most, census.clone(), g.spawner()));
+        Ok(())
+    })
+    .await
+    .expect("the chain comes to its end");
+    assert_eq!(census.alive(), 0);
+}
+
 #[test]
 fn a_long_chain_of_tasks_keeps_no_values_of_its_ancestors() {
-    /// Those of all tasks that can be running at the same time, and then some.
-    const FEW: usize = 10;
-
-    everywhere(|| async {
-        let census = Census::default();
-        group(async |g| {
-            fn next(
-                left: usize,
-                census: Census,
-                spawner: headcount::Spawner,
-            ) -> Pin<Box<dyn Future<Output = Result<(), Error>> + Send>> {
-                Box::pin(async move {
-                    assert!(census.alive() < FEW);
-                    let shared = Arc::new(census.enter());
-                    SHARED
-                        .bind(shared, async move {
-                            if left > 0 {
-                                let again = next(left - 1, census, spawner.clone());
-                                spawner.spawn(again);
-                            }
-                        })
-                        .await;
-                    Ok(())
-                })
-            }
-            g.spawn(next(100, census.clone(), g.spawner()));
-            Ok(())
-        })
-        .await
-        .unwrap();
-        assert_eq!(census.alive(), 0);
-    });
+    // On threads a task may begin while those before it are still on their way out, one on each thread.
+    let threads = thread::available_parallelism().map_or(4, |threads| threads.get().max(4));
+    on_threads(|| keeps_at_most(threads));
+    #[cfg(feature = "testing")]
+    under_seeds(|| keeps_at_most(2));
 }
 
 #[test]

@@ -261,6 +261,13 @@ impl Luggage {
         self.0.as_mut()?.node.take()
     }
 
+    /// Lends the node to the seat that the task is given.
+    fn lend_node(&mut self) {
+        if let Some(node) = self.take_node() {
+            frame::lend(node);
+        }
+    }
+
     fn put_node(&mut self, node: Option<Arc<dyn Node>>) {
         if node.is_some() {
             self.0.get_or_insert_default().node = node;
@@ -295,9 +302,7 @@ where
         let mut this = self.project();
         let _entered = this.luggage.enter();
         let is_cut = is_cut(this.luggage.node(), frame::arrive(cx));
-        if let Some(node) = this.luggage.take_node() {
-            frame::lend(node);
-        }
+        this.luggage.lend_node();
         let ending = if is_cut {
             Ending::Cut
         } else {
@@ -320,9 +325,7 @@ where
                         frame::tell(Event::Waits);
                         return Poll::Pending;
                     }
-                    if let Some(node) = this.luggage.take_node() {
-                        frame::lend(node);
-                    }
+                    this.luggage.lend_node();
                     Ending::Cut
                 }
             }

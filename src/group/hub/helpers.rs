@@ -95,8 +95,7 @@ impl Hub {
     /// Calls one more helper if there is work for it and a processor that is likely to be free: the
     /// owner has one, too, while it is at it.
     pub(in crate::group) fn share_work(self: &Arc<Self>) {
-        let runners = |state: &State| state.helpers + usize::from(state.owner == Owner::Driving);
-        self.call_help(|state| runners(state) < state.threads().max(2));
+        self.call_help(|state| state.at_work() < state.threads().max(2));
     }
 
     /// Calls one more helper if something is ready and there is a thread for it.
@@ -104,11 +103,7 @@ impl Hub {
         self.change(|state| {
             let helpers = usize::from(!state.ready.is_empty() && is_room(state));
             state.helpers += helpers;
-            let call = Call {
-                helpers,
-                rouse: None,
-            };
-            ((), call.into())
+            ((), Call::for_help(helpers).into())
         });
     }
 

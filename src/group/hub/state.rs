@@ -96,6 +96,16 @@ pub(super) struct Call {
     pub(super) rouse: Option<Urgency>,
 }
 
+impl Call {
+    /// So many helpers are to be started, and nothing else.
+    pub(super) fn for_help(helpers: usize) -> Self {
+        Self {
+            helpers,
+            rouse: None,
+        }
+    }
+}
+
 impl From<Call> for Then {
     fn from(call: Call) -> Self {
         Self {
@@ -179,7 +189,7 @@ impl State {
     /// Does nothing while there are none: the owner will run the queue.
     #[inline]
     pub(super) fn hand_to_runners(&mut self, runners: Runners) -> Call {
-        let someone_is_there = self.owner == Owner::Driving || self.helpers > 0;
+        let someone_is_there = self.at_work() > 0;
         let helpers = match runners {
             Runners::Owner => 0,
             Runners::Threads => usize::from(!someone_is_there),
@@ -202,12 +212,16 @@ impl State {
     /// called but the owner, and no processor is free for that.
     #[cold]
     pub(super) fn urgency(&self) -> Urgency {
-        let runners = self.helpers + usize::from(self.owner == Owner::Driving);
-        if self.helpers >= self.threads() && runners >= pool::processors() {
+        if self.helpers >= self.threads() && self.at_work() >= pool::processors() {
             Urgency::Later
         } else {
             Urgency::Soon
         }
+    }
+
+    /// How many run children, or are about to: the helpers, and the owner while it does.
+    pub(super) fn at_work(&self) -> usize {
+        self.helpers + usize::from(self.owner == Owner::Driving)
     }
 
     /// How many helpers there can be that run at the same time.
@@ -259,10 +273,7 @@ impl State {
         let helpers = usize::from(self.helpers == 0);
         self.helpers += helpers;
         Then {
-            call: Call {
-                helpers,
-                rouse: None,
-            },
+            call: Call::for_help(helpers),
             ..Then::default()
         }
     }
