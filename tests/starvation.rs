@@ -416,6 +416,66 @@ fn a_child_that_blocks_its_thread_for_the_next_one_in_line_does_not_stop_the_gro
     }
 }
 
+/// What has begun goes before what has not, if the children are long; but not for ever.
+#[test]
+fn long_children_that_yield_do_not_keep_those_from_starting_that_wait_behind_the_limit() {
+    const COUNT: usize = 100;
+
+    for busy in [1, 5] {
+        in_run(|| async move {
+            let ended = Arc::new(AtomicUsize::new(0));
+            let joined = TaskGroup::builder().limit(busy + 1).run(async |g| {
+                for _ in 0..busy {
+                    let ended = Arc::clone(&ended);
+                    g.spawn(async move {
+                        while ended.load(Ordering::SeqCst) < COUNT {
+                            compute(Duration::from_micros(50));
+                            yield_now().await;
+                        }
+                        Ok(())
+                    });
+                }
+                for _ in 0..COUNT {
+                    let ended = Arc::clone(&ended);
+                    g.spawn(async move {
+                        compute(Duration::from_micros(50));
+                        ended.fetch_add(1, Ordering::SeqCst);
+                        Ok(())
+                    });
+                }
+                Ok(())
+            });
+            joined.await.unwrap();
+        });
+    }
+}
+
+/// Nor while all who have begun wait for just that.
+#[test]
+fn who_waits_behind_the_limit_starts_while_those_before_it_wait_for_that() {
+    const COUNT: usize = 100;
+
+    in_run(|| async {
+        let gates: Arc<[Gate; COUNT]> = Arc::new(std::array::from_fn(|_| Gate::default()));
+        let joined = TaskGroup::builder().limit(2).run(async |g| {
+            for index in 0..COUNT {
+                let gates = Arc::clone(&gates);
+                g.spawn(async move {
+                    compute(Duration::from_micros(50));
+                    gates[index].open();
+                    if index % 2 == 0 {
+                        gates[index + 1].wait().await;
+                    }
+                    Ok(())
+                });
+            }
+            Ok(())
+        });
+        joined.await.unwrap();
+        assert!(gates.iter().all(Gate::is_open));
+    });
+}
+
 #[test]
 fn a_million_wake_ups_of_one_child_do_not_stop_its_siblings() {
     on_threads(|| async {

@@ -231,7 +231,7 @@ fn a_failure_in_the_cleanup_outranks_the_timeout() {
                 g.spawn_local(async {
                     let goodbye = async {
                         limit.set_deadline(Some(now()));
-                        common::until(|| limit.is_cancelled()).await;
+                        until(|| limit.is_cancelled()).await;
                     };
                     shield(goodbye).await;
                     Err::<(), _>("cannot say goodbye".into())

@@ -161,9 +161,15 @@ impl State {
 
     /// Counts a parallel child off, and takes its place back.
     pub(super) fn leave(&mut self, runners: Runners) -> Then {
-        let next = self.limit.leave();
-        let started = next.map(|child| self.start(child, runners));
-        self.count_off().and(started.unwrap_or_default())
+        let started = match self.limit.leave() {
+            Some(Queued::Parallel(runnable)) if runners == Runners::AllThreads => {
+                self.ready.push_newcomer(runnable);
+                self.hand_to_runners(runners).into()
+            }
+            Some(child) => self.start(child, runners),
+            None => Then::default(),
+        };
+        self.count_off().and(started)
     }
 
     /// Puts a child that is ready where it will be run.
