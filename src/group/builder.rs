@@ -98,8 +98,9 @@ impl<E: Send + 'static> GroupBuilder<E> {
     /// Lets at most so many tasks of the group be alive at a time; any number unless set.
     ///
     /// Spawning never waits: what is beyond the limit is queued, and its turn comes in the order of
-    /// the spawns, when a task before it is gone. If the group is cancelled, what is queued is
-    /// dropped unpolled. The body does not count.
+    /// the spawns, when a task before it is gone. While tasks that compute for long are ready, those
+    /// that have begun go first. If the group is cancelled, what is queued is dropped unpolled. The
+    /// body does not count.
     ///
     /// A task that waits for one that is queued behind it waits for ever, so do not make tasks of a
     /// limited group wait for each other.
