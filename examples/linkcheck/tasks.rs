@@ -70,7 +70,7 @@ fn settle(tally: &Tally, outcome: Result<ScopeHandle, ErrorGroup>) -> bool {
 
 /// Spawns the check of a page, a sibling of those that are there already.
 fn spawn_page(spawner: &Spawner, check: &Arc<Check>, page: Arc<Document>) {
-    let name = page.path.to_string_lossy().into_owned();
+    let name = page.path.display().to_string();
     let siblings = spawner.clone();
     let check = Arc::clone(check);
     spawner.spawn_named(name, async move {

@@ -9,11 +9,11 @@ use super::queue::Queue;
 /// How many a helper takes along at most.
 const ALONG: usize = 7;
 
-/// After how many others a newcomer is run at the latest.
+/// After how many others newcomers come into the queue at the latest.
 const PATIENCE: usize = 256;
 
-/// Entries that are ready to be run, in the order in which they became so, but for those that a helper
-/// has in hand.
+/// Entries that are ready to be run, in the order in which they became so, but for long ones that a helper
+/// has in hand, and newcomers.
 ///
 /// Who stands next to each other in a queue often has much in common: pages of one folder, requests of
 /// one user. If two threads take one each in turns, each fetches all of that from the caches of the other
@@ -197,6 +197,11 @@ mod tests {
         ready
     }
 
+    /// What a helper gets, if they are long, until there is nothing left.
+    fn rest(ready: &mut Ready<usize>, hand: &mut Hand) -> Vec<usize> {
+        std::iter::from_fn(|| ready.take_with(hand, true)).collect()
+    }
+
     #[test]
     fn a_hand_holds_neighbours() {
         let mut ready = of(100);
@@ -235,9 +240,7 @@ mod tests {
         let mut ready = of(9);
         let mut stuck = Hand::default();
         assert_eq!(ready.take_with(&mut stuck, true), Some(0));
-        let mut other = Hand::default();
-        let rest: Vec<_> = std::iter::from_fn(|| ready.take_with(&mut other, true)).collect();
-        assert_eq!(rest.len(), 8);
+        assert_eq!(rest(&mut ready, &mut Hand::default()).len(), 8);
         assert!(ready.is_empty());
         assert_eq!(ready.take_with(&mut stuck, true), None);
     }
@@ -260,6 +263,7 @@ mod tests {
             assert!(ready.is_empty());
         }
     }
+
     #[test]
     fn newcomers_come_after_those_who_have_begun() {
         let mut ready = of(30);
@@ -268,7 +272,7 @@ mod tests {
         ready.push_newcomer(31);
         assert_eq!(ready.len(), 32);
         assert_eq!(ready.take_with(&mut one, true), Some(0));
-        let rest: Vec<_> = std::iter::from_fn(|| ready.take_with(&mut other, true)).collect();
+        let rest = rest(&mut ready, &mut other);
         assert_eq!(rest.len(), 31);
         assert_eq!(rest[29..], [30, 31]);
         assert!(ready.is_empty());
@@ -305,8 +309,7 @@ mod tests {
                 assert_eq!(ready.take_with(&mut hand, true), Some(0));
             }
             ready.push(3);
-            let rest: Vec<_> = std::iter::from_fn(|| ready.take_with(&mut hand, true)).collect();
-            assert_eq!(rest, [1, 2, 3]);
+            assert_eq!(rest(&mut ready, &mut hand), [1, 2, 3]);
         }
     }
 }

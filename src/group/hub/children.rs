@@ -137,11 +137,7 @@ impl Hub {
     /// Takes the place of a borrowing child back that is gone, in a group with a limit.
     pub(in crate::group) fn leave_local(self: &Arc<Self>) {
         let runners = self.runners();
-        self.change(|state| {
-            let next = state.limit.leave();
-            let started = next.map(|child| state.start(child, runners));
-            ((), started.unwrap_or_default())
-        });
+        self.change(|state| ((), state.pass_place_on(runners)));
     }
 
     /// Counts a child off that was admitted and did not enter.

@@ -16,7 +16,7 @@ use crate::{
 
 /// What of a group changes.
 pub(super) struct State {
-    /// The parallel children that are ready, in the order in which they became so.
+    /// The parallel children that are ready.
     pub(super) ready: Ready<Runnable>,
     /// The borrowing children that were woken, or may be polled for the first time.
     pub(super) woken: VecDeque<Woken>,
@@ -161,15 +161,20 @@ impl State {
 
     /// Counts a parallel child off, and takes its place back.
     pub(super) fn leave(&mut self, runners: Runners) -> Then {
-        let started = match self.limit.leave() {
+        let started = self.pass_place_on(runners);
+        self.count_off().and(started)
+    }
+
+    /// Takes the place of a child back that is gone, and starts the one that was waiting for it.
+    pub(super) fn pass_place_on(&mut self, runners: Runners) -> Then {
+        match self.limit.leave() {
             Some(Queued::Parallel(runnable)) if runners == Runners::AllThreads => {
                 self.ready.push_newcomer(runnable);
                 self.hand_to_runners(runners).into()
             }
             Some(child) => self.start(child, runners),
             None => Then::default(),
-        };
-        self.count_off().and(started)
+        }
     }
 
     /// Puts a child that is ready where it will be run.
