@@ -5,8 +5,9 @@
 //! a child may compute for a second while its siblings wait behind it. That is what the monitor is
 //! for. It looks at the groups that are being run, three times per millisecond while there are any, and
 //! calls for help where children are ready and nobody has taken one since the last look. Where all
-//! processors are at it and there is nobody to be called it looks more rarely: each look costs a program
-//! that computes some 10 µs. A while after the last activity it goes to sleep, and then costs nothing.
+//! processors are at it and there is nobody to be called it looks more rarely, and more so the longer that
+//! lasts: each look interrupts somebody, which costs some 50 µs on a virtual machine. A while after the
+//! last activity it goes to sleep, and then costs nothing.
 
 use std::{
     sync::{
@@ -26,8 +27,12 @@ const TICK: Duration = Duration::from_micros(300);
 /// also what waking it costs.
 const LINGER: u32 = 33;
 
-/// How often it looks while all processors are at it, and nobody could be called who is not.
+/// How soon it looks again if all processors are at it, and nobody could be called who is not. If that is
+/// still so then, it takes twice as long, up to [`LONGEST_TICK`].
 const LONG_TICK: Duration = Duration::from_millis(4);
+
+/// How soon it looks again at the latest if anything is ready.
+const LONGEST_TICK: Duration = Duration::from_millis(16);
 
 /// How soon the monitor has to look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -68,7 +73,7 @@ struct Monitor {
 enum Rest {
     /// It looks again after a [`TICK`].
     Awake,
-    /// It looks again after a [`LONG_TICK`], and has to be woken for what is to be seen sooner.
+    /// It looks again after a [`LONG_TICK`] or more, and has to be woken for what is to be seen sooner.
     Dozing,
     /// It has to be woken.
     Asleep,
@@ -107,6 +112,7 @@ impl Monitor {
     /// What the monitor's thread does.
     fn watch(&self) {
         let mut idle = 0;
+        let mut long_tick = LONG_TICK;
         loop {
             let hurried = self.hurried.swap(false, Ordering::SeqCst);
             let roused = self.roused.swap(false, Ordering::SeqCst);
@@ -116,26 +122,31 @@ impl Monitor {
             } else {
                 idle + 1
             };
+            if urgency == Some(Urgency::Later) && !hurried {
+                self.rest(Rest::Dozing, Some(long_tick));
+                long_tick = (long_tick * 2).min(LONGEST_TICK);
+                continue;
+            }
+            long_tick = LONG_TICK;
             if idle > LINGER {
-                self.rest(Rest::Asleep);
-            } else if urgency == Some(Urgency::Later) && !hurried {
-                self.rest(Rest::Dozing);
+                self.rest(Rest::Asleep, None);
             } else {
                 thread::sleep(TICK);
             }
         }
     }
 
-    /// Rests until it has to be awake, unless it was roused meanwhile.
-    fn rest(&self, rest: Rest) {
+    /// Rests until it has to be awake, or so long at most, unless it was roused meanwhile.
+    fn rest(&self, rest: Rest, at_most: Option<Duration>) {
         // SeqCst on all of these, here and in `rouse`: either this sees that somebody has roused it, or
         // they see how it rests.
         self.rest.store(rest as u8, Ordering::SeqCst);
         let hurried = self.hurried.load(Ordering::SeqCst);
-        match rest {
-            Rest::Asleep if !hurried && !self.roused.load(Ordering::SeqCst) => thread::park(),
-            Rest::Dozing if !hurried => thread::park_timeout(LONG_TICK),
-            _ => {}
+        let roused = hurried || rest == Rest::Asleep && self.roused.load(Ordering::SeqCst);
+        match at_most {
+            _ if roused => {}
+            Some(time) => thread::park_timeout(time),
+            None => thread::park(),
         }
         self.rest.store(Rest::Awake as u8, Ordering::SeqCst);
     }
