@@ -1,6 +1,6 @@
 //! Where calls go that block their thread: where the runtime of the peer has them.
 
-use crate::peer::Peer;
+use crate::{on_tokio, peer::Peer};
 
 /// Runs a call that blocks.
 pub(crate) async fn unblock<T, F>(call: F) -> T
@@ -9,10 +9,7 @@ where
     F: FnOnce() -> T + Send + 'static,
 {
     match Peer::current() {
-        Peer::Headcount | Peer::Smol => smol::unblock(call).await,
-        Peer::Tokio => {
-            let called = tokio::task::spawn_blocking(call).await;
-            called.expect("it neither panics nor is aborted")
-        }
+        Peer::Headcount | Peer::Smol | Peer::SmolLazy => smol::unblock(call).await,
+        Peer::Tokio | Peer::TokioLazy => on_tokio::whole(tokio::task::spawn_blocking(call).await),
     }
 }

@@ -1,5 +1,5 @@
-//! The link checker among the examples, against two others that differ only in how they schedule: one
-//! on bare `smol::spawn`, one on tokio.
+//! The link checker among the examples, against others that differ only in how they schedule: two on
+//! bare `smol::spawn`, two on tokio. One of each is built as ours, one spawns only what there is room for.
 //!
 //! ```text
 //! cargo run --release --bin linkcheck -- ../target/doc            # all, in turn

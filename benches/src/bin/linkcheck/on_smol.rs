@@ -1,7 +1,8 @@
-//! The tasks on bare `smol::spawn`: as many at a time as the limit says, and who is done makes room.
+//! The tasks on bare `smol::spawn`.
 
 use std::{collections::VecDeque, sync::Arc};
 
+use async_lock::Semaphore;
 use futures::stream::{FuturesUnordered, StreamExt};
 
 use crate::{
@@ -13,13 +14,43 @@ use crate::{
     walk::{self, Listing},
 };
 
-/// Checks a folder.
-pub(crate) async fn run(options: Options) -> Report {
+/// Checks a folder, its pages all at once or lazily.
+pub(crate) async fn run(options: Options, lazily: bool) -> Report {
     let tally = Arc::new(Tally::new(options.started));
     let listing = list(&options, &tally).await;
     let check = Arc::new(Check::new(&options, &tally, listing.into_site()));
+    if lazily {
+        read_lazily(&options, &tally, &check).await;
+    } else {
+        read_all(&options, &tally, &check).await;
+    }
+    tally.report()
+}
+
+/// Spawns all pages at once, and has a semaphore hold them back.
+async fn read_all(options: &Options, tally: &Tally, check: &Arc<Check>) {
+    let places = Arc::new(Semaphore::new(options.open_files.get()));
     let spawn = |page: Arc<Document>| {
-        let check = Arc::clone(&check);
+        let check = Arc::clone(check);
+        let places = Arc::clone(&places);
+        smol::spawn(async move {
+            let _place = places.acquire().await;
+            check.read(&page).await
+        })
+    };
+    let mut tasks: VecDeque<_> = check.pages().into_iter().map(spawn).collect();
+    while let Some(task) = tasks.pop_front() {
+        match task.await {
+            Ok(errands) => tasks.extend(errands.outside.into_iter().map(spawn)),
+            Err(error) => tally.problem(&error.into()),
+        }
+    }
+}
+
+/// Spawns a page when there is room for it: who is done makes some.
+async fn read_lazily(options: &Options, tally: &Tally, check: &Arc<Check>) {
+    let spawn = |page: Arc<Document>| {
+        let check = Arc::clone(check);
         smol::spawn(async move { check.read(&page).await })
     };
     let mut left = VecDeque::from(check.pages());
@@ -30,7 +61,7 @@ pub(crate) async fn run(options: Options) -> Report {
         match tasks.next().await {
             Some(Ok(errands)) => left.extend(errands.outside),
             Some(Err(error)) => tally.problem(&error.into()),
-            None => return tally.report(),
+            None => return,
         }
     }
 }

@@ -1,22 +1,68 @@
-//! The tasks on tokio: a `JoinSet` with as many at a time as the limit says.
+//! The tasks on tokio.
 
 use std::{collections::VecDeque, sync::Arc};
 
-use tokio::task::JoinSet;
+use tokio::{
+    runtime::Runtime,
+    sync::Semaphore,
+    task::{JoinError, JoinSet},
+};
 
 use crate::{
     check::Check,
     link::normal,
     options::Options,
     report::{Report, Tally, Unreadable},
+    site::Document,
     walk::{self, Listing},
 };
 
-/// Checks a folder.
-pub(crate) async fn run(options: Options) -> Report {
+/// With a thread for each core.
+pub(crate) fn runtime() -> Runtime {
+    Runtime::new().expect("tokio starts")
+}
+
+/// What became of a task.
+pub(crate) fn whole<T>(joined: Result<T, JoinError>) -> T {
+    joined.expect("it neither panics nor is aborted")
+}
+
+/// Checks a folder, its pages all at once or lazily.
+pub(crate) async fn run(options: Options, lazily: bool) -> Report {
     let tally = Arc::new(Tally::new(options.started));
     let listing = list(&options, &tally).await;
     let check = Arc::new(Check::new(&options, &tally, listing.into_site()));
+    if lazily {
+        read_lazily(&options, &tally, &check).await;
+    } else {
+        read_all(&options, &tally, &check).await;
+    }
+    tally.report()
+}
+
+/// Spawns all pages at once, and has a semaphore hold them back.
+async fn read_all(options: &Options, tally: &Tally, check: &Arc<Check>) {
+    let places = Arc::new(Semaphore::new(options.open_files.get()));
+    let spawn = |page: Arc<Document>| {
+        let check = Arc::clone(check);
+        let places = Arc::clone(&places);
+        tokio::spawn(async move {
+            let place = places.acquire().await;
+            let _place = place.expect("nobody closes it");
+            check.read(&page).await
+        })
+    };
+    let mut tasks: VecDeque<_> = check.pages().into_iter().map(spawn).collect();
+    while let Some(task) = tasks.pop_front() {
+        match whole(task.await) {
+            Ok(errands) => tasks.extend(errands.outside.into_iter().map(spawn)),
+            Err(error) => tally.problem(&error.into()),
+        }
+    }
+}
+
+/// Spawns a page when there is room for it: who is done makes some.
+async fn read_lazily(options: &Options, tally: &Tally, check: &Arc<Check>) {
     let mut left = VecDeque::from(check.pages());
     let mut tasks = JoinSet::new();
     loop {
@@ -24,13 +70,13 @@ pub(crate) async fn run(options: Options) -> Report {
             let Some(page) = left.pop_front() else {
                 break;
             };
-            let check = Arc::clone(&check);
+            let check = Arc::clone(check);
             tasks.spawn(async move { check.read(&page).await });
         }
         let Some(joined) = tasks.join_next().await else {
-            return tally.report();
+            return;
         };
-        match joined.expect("it neither panics nor is aborted") {
+        match whole(joined) {
             Ok(errands) => left.extend(errands.outside),
             Err(error) => tally.problem(&error.into()),
         }
@@ -55,7 +101,7 @@ async fn list(options: &Options, tally: &Tally) -> Listing {
         let Some(joined) = tasks.join_next().await else {
             return listing;
         };
-        match joined.expect("it neither panics nor is aborted") {
+        match whole(joined) {
             Ok((folder, inside)) => {
                 left.extend(inside.folders);
                 listing.files.extend(inside.files);

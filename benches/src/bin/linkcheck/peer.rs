@@ -18,8 +18,13 @@ use crate::{
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Peer {
     Headcount,
+    /// Built as ours: all pages are spawned at once, by a main future on the thread that called.
     Smol,
+    /// Pages are spawned when there is room for them, by a main future that is a task itself: on one of the
+    /// threads that run the others, where it need not be woken for each that ends.
+    SmolLazy,
     Tokio,
+    TokioLazy,
 }
 
 /// What a run took.
@@ -34,7 +39,13 @@ pub(crate) struct Cost {
 static CURRENT: OnceLock<Peer> = OnceLock::new();
 
 impl Peer {
-    pub(crate) const ALL: [Self; 3] = [Self::Headcount, Self::Smol, Self::Tokio];
+    pub(crate) const ALL: [Self; 5] = [
+        Self::Headcount,
+        Self::Smol,
+        Self::SmolLazy,
+        Self::Tokio,
+        Self::TokioLazy,
+    ];
 
     /// The one that this process is.
     pub(crate) fn current() -> Self {
@@ -54,11 +65,13 @@ impl Peer {
     fn check(self, options: Options) -> Report {
         match self {
             Self::Headcount => headcount::run(tasks::run(options)),
-            Self::Smol => smol::block_on(smol::spawn(on_smol::run(options))),
-            Self::Tokio => {
-                let runtime = tokio::runtime::Runtime::new().expect("tokio starts");
-                let checked = runtime.block_on(runtime.spawn(on_tokio::run(options)));
-                checked.expect("it neither panics nor is aborted")
+            Self::Smol => smol::block_on(on_smol::run(options, false)),
+            Self::SmolLazy => smol::block_on(smol::spawn(on_smol::run(options, true))),
+            Self::Tokio => on_tokio::runtime().block_on(on_tokio::run(options, false)),
+            Self::TokioLazy => {
+                let runtime = on_tokio::runtime();
+                let checked = runtime.spawn(on_tokio::run(options, true));
+                on_tokio::whole(runtime.block_on(checked))
             }
         }
     }
@@ -67,7 +80,8 @@ impl Peer {
     pub(crate) fn environment(self) -> Option<(&'static str, String)> {
         // smol has one thread unless it is told, the others have one for each core.
         let cores = thread::available_parallelism().map_or(1, usize::from);
-        (self == Self::Smol).then(|| ("SMOL_THREADS", cores.to_string()))
+        let is_smol = matches!(self, Self::Smol | Self::SmolLazy);
+        is_smol.then(|| ("SMOL_THREADS", cores.to_string()))
     }
 }
 
@@ -117,7 +131,9 @@ impl fmt::Display for Peer {
         f.pad(match self {
             Self::Headcount => "headcount",
             Self::Smol => "smol",
+            Self::SmolLazy => "smol-lazy",
             Self::Tokio => "tokio",
+            Self::TokioLazy => "tokio-lazy",
         })
     }
 }
