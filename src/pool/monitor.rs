@@ -123,21 +123,22 @@ impl Monitor {
                 idle + 1
             };
             if urgency == Some(Urgency::Later) && !hurried {
-                self.rest(Rest::Dozing, Some(long_tick));
+                self.rest(Some(long_tick));
                 long_tick = (long_tick * 2).min(LONGEST_TICK);
                 continue;
             }
             long_tick = LONG_TICK;
             if idle > LINGER {
-                self.rest(Rest::Asleep, None);
+                self.rest(None);
             } else {
                 thread::sleep(TICK);
             }
         }
     }
 
-    /// Rests until it has to be awake, or so long at most, unless it was roused meanwhile.
-    fn rest(&self, rest: Rest, at_most: Option<Duration>) {
+    /// Dozes for so long at most, or else sleeps until it is woken; not if it was roused meanwhile.
+    fn rest(&self, at_most: Option<Duration>) {
+        let rest = at_most.map_or(Rest::Asleep, |_| Rest::Dozing);
         // SeqCst on all of these, here and in `rouse`: either this sees that somebody has roused it, or
         // they see how it rests.
         self.rest.store(rest as u8, Ordering::SeqCst);
