@@ -35,7 +35,8 @@ async fn read_all(options: &Options, tally: &Tally, check: &Arc<Check>) {
         let places = Arc::clone(&places);
         smol::spawn(async move {
             let _place = places.acquire().await;
-            check.read(&page).await
+            // In a box, as in the example.
+            Box::pin(check.read(&page)).await
         })
     };
     let mut tasks: VecDeque<_> = check.pages().into_iter().map(spawn).collect();

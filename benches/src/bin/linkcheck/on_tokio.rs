@@ -49,7 +49,8 @@ async fn read_all(options: &Options, tally: &Tally, check: &Arc<Check>) {
         tokio::spawn(async move {
             let place = places.acquire().await;
             let _place = place.expect("nobody closes it");
-            check.read(&page).await
+            // In a box, as in the example.
+            Box::pin(check.read(&page)).await
         })
     };
     let mut tasks: VecDeque<_> = check.pages().into_iter().map(spawn).collect();
