@@ -781,3 +781,30 @@ fn a_release_is_shielded() {
         assert_eq!(log.entries(), ["released", "used 7"]);
     });
 }
+
+/// Its first poll was in another scope.
+#[test]
+fn a_shield_that_has_moved_holds_the_cut_back() {
+    everywhere(|| async {
+        let scope = CancelScope::new();
+        let handle = scope.handle();
+        let gate = Gate::default();
+        let at = gate.clone();
+        let mut work = Box::pin(shield(async move {
+            at.wait().await;
+            7
+        }));
+        let elsewhere = futures_lite::future::poll_once(&mut work);
+        assert!(CancelScope::new().run(elsewhere).await.unwrap().is_none());
+        let waited = scope.run(async {
+            assert!(futures_lite::future::poll_once(&mut work).await.is_none());
+            handle.cancel();
+            let opens = async {
+                let_others_run().await;
+                gate.open();
+            };
+            zip(&mut work, opens).await.0
+        });
+        assert_eq!(waited.await.unwrap(), 7);
+    });
+}

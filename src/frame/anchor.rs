@@ -207,7 +207,9 @@ impl Anchor {
 
     /// Keeps the frames above from dropping this one, until [`unprotect`](Self::unprotect).
     pub(crate) fn protect(&mut self) {
-        if self.shelter.is_none() {
+        // One that is not in the tree may have been moved since.
+        let is_here = |Shelter(above): &Shelter| stack::address(above) == stack::top_address();
+        if !self.shelter.as_ref().is_some_and(is_here) {
             self.shelter = stack::top_node().map(|above| {
                 above.protect();
                 Shelter(above)
