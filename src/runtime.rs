@@ -198,10 +198,11 @@ pub(crate) async fn to_the_end<F: Future>(
     let verdict = future::poll_fn(|cx| root.as_mut().poll(cx)).await;
     let mut panicked = None;
     for failure in verdict.failures {
-        if panicked.is_none() && failure.task.id() == root.info().id() {
+        let is_of_main = failure.task.id() == root.info().id();
+        if verdict.value.is_none() && panicked.is_none() && is_of_main {
             panicked = Some(failure);
         } else {
-            // Of a straggler, whose own group nobody waited for.
+            // Of a straggler, whose own group nobody waited for; or of something that `main` left behind.
             failure.unclaimed();
         }
     }
