@@ -5,7 +5,7 @@
 //! decides at each poll whether to pass it on: a *frame*. Scopes, shields, finalizers, tasks and
 //! groups are frames.
 //!
-//! Three things make up this module:
+//! These make up this module:
 //!
 //! - [`stack`]: which frames the running code is under. While a frame polls or drops what it wraps,
 //!   it has a level on a stack of this thread. What is asked from inside (am I cancelled? what is
@@ -14,6 +14,8 @@
 //!   what it reaches. A frame gets a node only when something needs it: a handle that may cancel it,
 //!   or a frame below that must be woken.
 //! - [`anchor`]: a frame's own end of both; [`enclosed`]: a future with such an anchor.
+//! - [`home`]: what groups, which are made elsewhere, are to those inside; [`spot`]: a place among the frames,
+//!   taken along to another thread.
 //!
 //! # Protected
 //!
@@ -24,17 +26,20 @@
 
 mod anchor;
 mod enclosed;
+mod home;
 mod node;
+mod spot;
 mod stack;
 
 pub(crate) use self::{
     anchor::{Anchor, Shelter, dropping},
     enclosed::Enclosed,
+    home::{Bed, Home, Notice, Refused, Ward, adopt, release, report},
     node::{Node, NodeState, Role, abandon_below, new_node, wake},
+    spot::Spot,
     stack::{
-        Bed, Home, Member, Notice, Refused, Seat, arrive, cancelled, current_member, deadline,
-        depart, due, enclosing_home, is_cancelled, is_under, leave_seat, lend, note_aborted,
-        place_of, report, report_panic, rethrow, set_aside, tell, tell_cleanup, tell_gone,
-        tell_mark, trusts,
+        Member, Seat, Whose, arrive, cancelled, current_member, deadline, depart, due,
+        enclosing_home, is_cancelled, is_under, leave_seat, lend, note_aborted, place_of,
+        report_panic, rethrow, set_aside, tell, tell_cleanup, tell_gone, tell_mark, trusts, whose,
     },
 };

@@ -6,6 +6,7 @@ mod child;
 mod hub;
 mod limit;
 mod local;
+mod next;
 mod owner;
 mod policy;
 mod queue;
@@ -26,6 +27,7 @@ pub use self::{
 };
 pub(crate) use self::{hub::Hub, owner::Owner};
 use crate::{
+    blocking::unblock,
     error::{Cause, Error, Label, TaskInfo, TaskRole, discard},
     frame, locals,
     scope::ScopeHandle,
@@ -246,6 +248,38 @@ impl<'env, E: Send + 'static> TaskGroup<'env, E> {
     {
         let name = Label::named(name);
         spawner::spawn(&self.hub, Some(name), Location::caller(), future)
+    }
+
+    /// Spawns a task that is a call which blocks its thread: it runs on a thread made for that.
+    ///
+    /// The same as [`spawn`](Self::spawn) with an [`unblock`](crate::unblock()), which has all there is to know: a
+    /// call that has begun is waited for, whatever is cancelled meanwhile; one that has not never begins.
+    /// A [limit](GroupBuilder::limit) of the group is one of how many calls run at a time.
+    ///
+    /// For a blocking call with a name there is `spawn_named(name, unblock(call))`.
+    ///
+    /// # Panics
+    ///
+    /// Panics if the group has returned.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use headcount::{group, run};
+    ///
+    /// let size = run(group(async |g| {
+    ///     let task = g.spawn_blocking(|| Ok(std::fs::metadata("Cargo.toml")?.len()));
+    ///     Ok(task.await?)
+    /// }));
+    /// assert!(size.unwrap() > 0);
+    /// ```
+    #[track_caller]
+    pub fn spawn_blocking<T, F>(&self, call: F) -> Task<T>
+    where
+        T: Send + 'static,
+        F: FnOnce() -> Result<T, E> + Send + 'static,
+    {
+        self.spawn(unblock(call))
     }
 
     /// Spawns a task that may borrow what outlives the group, mutably too.

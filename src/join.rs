@@ -18,6 +18,7 @@ use pin_project::pin_project;
 
 use self::outcomes::{Outcomes, Reported};
 use crate::{
+    blocking::unblock,
     clock,
     error::{Error, ErrorGroup, Failure},
     frame,
@@ -379,6 +380,36 @@ impl<'env, T, E: Send + 'static> JoinGroup<'env, T, E> {
     {
         let future = Reported::new(&self.outcomes, future);
         self.group.spawn_named(name, future)
+    }
+
+    /// Spawns a task that is a call which blocks its thread, and whose end goes to the policy.
+    ///
+    /// See [`TaskGroup::spawn_blocking`] for the rest.
+    ///
+    /// # Panics
+    ///
+    /// Panics if the group has returned.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use headcount::{Policy, TaskGroup, policies, run};
+    ///
+    /// let group = TaskGroup::builder().join(policies::values(Policy::FailFast)).run(async |g| {
+    ///     for file in ["Cargo.toml", "README.md"] {
+    ///         g.spawn_blocking(move || Ok(std::fs::exists(file)?));
+    ///     }
+    ///     Ok(())
+    /// });
+    /// assert_eq!(run(group).unwrap(), [true, true]);
+    /// ```
+    #[track_caller]
+    pub fn spawn_blocking<F>(&self, call: F) -> Task<()>
+    where
+        T: Send + 'static,
+        F: FnOnce() -> Result<T, E> + Send + 'static,
+    {
+        self.spawn(unblock(call))
     }
 
     /// Spawns a task that may borrow what outlives the group, and whose end goes to the policy.

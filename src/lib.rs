@@ -43,6 +43,7 @@
 //! | spawn something that borrows | [`TaskGroup::spawn_local`] | `Arc`s made only to be moved in |
 //! | spawn from a task, a callback, another thread | [`TaskGroup::spawner`] | |
 //! | the same where the group may have returned | [`Spawner::try_spawn`], [`GroupClosed`] | |
+//! | call what blocks its thread | [`unblock`], [`TaskGroup::spawn_blocking`] | the call itself, in a task |
 //! | start a service and wait until it is ready | [`TaskGroup::start`] | a channel for the port |
 //! | go on when one of many jobs fails | [`Policy::Collect`] | a `match` in every task |
 //! | make one result of what all tasks come out with | [`GroupBuilder::join`], [`policies`], [`JoinPolicy`] | a shared `Vec` under a lock |
@@ -221,7 +222,8 @@
 //!   of a group under tokio, and not in its parallel tasks, unless they enter a handle of that
 //!   runtime.
 //! - Tasks share threads. One that blocks or computes for long keeps its thread; what is queued behind
-//!   it is taken over by another thread within about a millisecond, if one is free.
+//!   it is taken over by another thread within about a millisecond, if one is free. Calls that block belong
+//!   into [`unblock`], which keeps the number of free threads.
 //! - Tasks that were spawned run when the body first waits, or earlier on another thread. Nothing is
 //!   said about their order.
 //! - Worker threads are named `headcount-0`, `headcount-1`, and so on; [`RuntimeBuilder::thread_name`]
@@ -249,6 +251,7 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![doc(test(attr(deny(warnings), allow(dead_code, unused_variables))))]
 
+mod blocking;
 pub mod channel;
 mod clock;
 #[cfg(doctest)]
@@ -274,6 +277,7 @@ mod time;
 mod waiters;
 
 pub use crate::{
+    blocking::{Unblock, unblock},
     error::{
         Aborted, Cancelled, Error, ErrorGroup, Failure, FailureKind, GroupClosed, Panic,
         StartError, TaskInfo, TimedOut, on_unclaimed,

@@ -1,23 +1,27 @@
 //! The threads that parallel children run on.
 
 mod monitor;
+mod signal;
 
 use std::{
     cell::{Cell, RefCell},
     env,
     future::Future,
-    sync::{
-        Arc, OnceLock,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{Arc, Condvar, OnceLock, PoisonError},
     thread,
 };
 
 use async_executor::Executor;
-use event_listener::{Event, listener};
+use futures_lite::future;
 
-pub(crate) use self::monitor::{Urgency, Watched, rouse, watch};
-use crate::sim::{self, Sim};
+pub(crate) use self::{
+    monitor::{Post, Urgency, Watched, look_after, rouse, watch},
+    signal::Signal,
+};
+use crate::{
+    lock::Mutex,
+    sim::{self, Sim},
+};
 
 /// The variable that says how many worker threads there are by default.
 const THREADS_VARIABLE: &str = "HEADCOUNT_THREADS";
@@ -34,8 +38,11 @@ pub(crate) struct Pool {
     threads: usize,
     /// The test run that takes the place of the threads.
     sim: Option<Arc<Sim>>,
-    stopped: AtomicBool,
-    stop: Event,
+    stop: Signal,
+    /// How many threads stand in for workers that are blocked.
+    stand_ins: Mutex<usize>,
+    /// Told when one of them has left.
+    left: Condvar,
 }
 
 thread_local! {
@@ -57,8 +64,9 @@ impl Pool {
             executor: Executor::new(),
             threads,
             sim: sim::current(),
-            stopped: AtomicBool::new(false),
-            stop: Event::new(),
+            stop: Signal::default(),
+            stand_ins: Mutex::default(),
+            left: Condvar::new(),
         });
         let start_worker = |index| {
             let pool = Arc::clone(&pool);
@@ -80,13 +88,14 @@ impl Pool {
 
     /// Lets the worker threads end, and waits for them.
     pub(crate) fn stop(&self, workers: Vec<thread::JoinHandle<()>>) {
-        // Release: pairs with the Acquire in `stopped`.
-        self.stopped.store(true, Ordering::Release);
-        self.stop.notify(usize::MAX);
+        self.stop.send();
         for worker in workers {
             // Workers run nothing that could panic: tasks capture their panics.
             worker.join().ok();
         }
+        let stand_ins = self.stand_ins.lock();
+        let left = self.left.wait_while(stand_ins, |count| *count > 0);
+        drop(left.unwrap_or_else(PoisonError::into_inner));
         // A helper that came too late to find anything to do is still there. It keeps its group,
         // which keeps this pool, which keeps the helper.
         while self.executor.try_tick() {}
@@ -95,17 +104,25 @@ impl Pool {
     /// What a worker thread does.
     fn work(self: Arc<Self>) {
         let _here = Here::enter(&self);
-        async_io::block_on(self.executor.run(self.stopped()));
+        async_io::block_on(self.executor.run(self.stop.sent()));
     }
 
-    async fn stopped(&self) {
-        while !self.stopped.load(Ordering::Acquire) {
-            listener!(self.stop => stop);
-            // Looked at again: it may have been stopped before the listener was there.
-            if !self.stopped.load(Ordering::Acquire) {
-                stop.await;
+    /// Does what a worker thread does, in place of one that is blocked, until that is over.
+    pub(crate) fn stand_in(self: Arc<Self>, over: &Signal) {
+        {
+            let mut stand_ins = self.stand_ins.lock();
+            // Looked at under the lock: whoever stops the pool takes that afterwards, to count.
+            if self.stop.is_sent() {
+                return;
             }
+            *stand_ins += 1;
         }
+        let here = Here::enter(&self);
+        let ended = future::or(self.stop.sent(), over.sent());
+        async_io::block_on(self.executor.run(ended));
+        drop(here);
+        *self.stand_ins.lock() -= 1;
+        self.left.notify_all();
     }
 
     /// The pool for a group that is opened on this thread.
@@ -117,13 +134,17 @@ impl Pool {
     pub(crate) fn current() -> Arc<Self> {
         static GLOBAL: OnceLock<Arc<Pool>> = OnceLock::new();
 
-        let here = HERE.try_with(|here| here.borrow().clone());
-        if let Some(pool) = here.ok().flatten().as_ref().or_else(|| GLOBAL.get()) {
+        if let Some(pool) = Self::here().as_ref().or_else(|| GLOBAL.get()) {
             return Arc::clone(pool);
         }
         // Found out here, not below, where a panic would not name the caller.
         let threads = default_threads();
         Arc::clone(GLOBAL.get_or_init(|| Self::start(threads, "headcount-global").0))
+    }
+
+    /// The pool that this thread is a worker of, or has called `run` for.
+    pub(crate) fn here() -> Option<Arc<Self>> {
+        HERE.try_with(|here| here.borrow().clone()).ok().flatten()
     }
 
     /// Whether this thread is one of the pool's.
@@ -184,21 +205,36 @@ pub(crate) fn default_threads() -> usize {
     }
 }
 
-/// Makes this thread belong to a pool, until dropped.
-pub(crate) struct Here(());
+/// Makes this thread belong to a pool, or to none, until dropped.
+pub(crate) struct Here {
+    before: Option<Arc<Pool>>,
+}
 
 impl Here {
     pub(crate) fn enter(pool: &Arc<Pool>) -> Self {
-        HERE.with(|here| *here.borrow_mut() = Some(Arc::clone(pool)));
-        Self(())
+        Self::set(Some(Arc::clone(pool)))
+    }
+
+    /// Makes this thread belong to none: what runs here is no task.
+    pub(crate) fn leave() -> Self {
+        Self::set(None)
+    }
+
+    fn set(pool: Option<Arc<Pool>>) -> Self {
+        Self {
+            before: replace_here(pool),
+        }
     }
 }
 
 impl Drop for Here {
     fn drop(&mut self) {
-        let pool = HERE.try_with(|here| here.borrow_mut().take());
-        drop(pool);
+        drop(replace_here(self.before.take()));
     }
+}
+
+fn replace_here(pool: Option<Arc<Pool>>) -> Option<Arc<Pool>> {
+    HERE.try_with(|here| here.replace(pool)).ok().flatten()
 }
 
 /// How deep owners of groups may run children inside each other on one stack. Deeper groups leave

@@ -36,6 +36,9 @@ use crate::error::Label;
 /// A job that a group gives away: a finalizer whose group has lost its owner.
 pub(crate) type Job = Pin<Box<dyn Future<Output = ()> + Send>>;
 
+/// A call that blocks its thread.
+pub(crate) type Call = Box<dyn FnOnce() + Send>;
+
 /// A task group, as a test run sees it.
 #[cfg_attr(
     not(feature = "testing"),

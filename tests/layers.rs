@@ -28,7 +28,7 @@ const LAYERS: &[&[&str]] = &[
     &["join", "results"],
     &["group"],
     &["scope"],
-    &["channel", "sync", "time"],
+    &["blocking", "channel", "sync", "time"],
     &["crew", "waiters"],
     &["frame"],
     &["clock", "pool"],

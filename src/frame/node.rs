@@ -27,6 +27,9 @@ pub(crate) enum Role {
     Shield,
     /// Holds it off, since it has struck already: what is dropped runs to its end.
     Destructor,
+    /// A call on a thread that it blocks. It cannot be dropped, so it runs to its end, and so does what
+    /// it waits for; but the groups that it opens are cancelled, and return to it.
+    Call,
     /// Passes it through to its body, and runs its cleanup when the body is gone.
     Finalizer,
     /// The root of a task: what is busy in a task concerns its group, not the frames above.
@@ -39,6 +42,19 @@ impl Role {
     /// Whether a cancellation from above ends here.
     pub(super) fn holds_off(self) -> bool {
         matches!(self, Self::Shield | Self::Destructor)
+    }
+
+    /// Whether a cancellation from above does not end what is right inside: nobody is there to drop it.
+    pub(super) fn keeps(self) -> bool {
+        self.holds_off() || self == Self::Call
+    }
+
+    /// Whether a cancellation of a frame with this role goes on to one right below.
+    fn passes_on_to(self, below: Self) -> bool {
+        match self {
+            Self::Call => below == Self::Group,
+            _ => !below.holds_off(),
+        }
     }
 
     /// Whether protected work below a frame of this role protects the frame above it as well.
@@ -266,7 +282,7 @@ impl dyn Node {
         let links = self.state().links.lock();
         let below = links.below.iter().map(|(_, node)| node);
         below
-            .filter(|node| !node.state().role.holds_off())
+            .filter(|node| self.state().role.passes_on_to(node.state().role))
             .map(Arc::clone)
             .collect()
     }
@@ -312,8 +328,10 @@ impl dyn Node {
             ((before, removed), cancelled)
         };
         drop(before);
-        if cancelled && !self.state().role.holds_off() {
-            deliver(Arc::clone(self), ENCLOSED, to.map(Arc::clone));
+        if let Some(to) =
+            to.filter(|to| cancelled && to.state().role.passes_on_to(self.state().role))
+        {
+            deliver(Arc::clone(self), ENCLOSED, Some(Arc::clone(to)));
         }
     }
 

@@ -3,7 +3,6 @@
 use std::{
     cell::RefCell,
     mem::{self, ManuallyDrop},
-    num::NonZeroU32,
     sync::Arc,
     task::{Context, Waker},
     thread,
@@ -13,7 +12,10 @@ use std::{
 use crate::{
     clock,
     error::{Panic, RawFailure, TaskInfo, discard},
-    frame::node::{Frame, Node, Role},
+    frame::{
+        home::{Bed, Home, Notice, is_same, report},
+        node::{Frame, Node, Role},
+    },
     sim::{self, Cleanup, Event, Mark, Sim},
 };
 
@@ -69,88 +71,19 @@ pub(crate) struct Member {
 impl Member {
     pub(crate) fn new(home: Arc<dyn Home>, task: TaskInfo, cx: &Context<'_>) -> Self {
         Self {
+            waker: cx.waker().data() as usize,
+            ..Self::unpolled(home, task)
+        }
+    }
+
+    /// A member of which something is running that is not polled, or whose waker nobody knows yet.
+    pub(super) fn unpolled(home: Arc<dyn Home>, task: TaskInfo) -> Self {
+        Self {
             home,
             task,
             finished: false,
             saw_aborted: false,
-            waker: cx.waker().data() as usize,
-        }
-    }
-}
-
-/// Where a group keeps the waker of a task.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Bed(pub(crate) NonZeroU32);
-
-impl Bed {
-    /// Nowhere: the group's future has the task itself, and knows how to wake it.
-    pub(crate) const AT_OWNER: Self = Self(NonZeroU32::MAX);
-}
-
-/// What a group has to say to a task that gets its turn.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Notice {
-    /// The task was cancelled through its handle.
-    pub(crate) marked: bool,
-    /// The group was cancelled.
-    pub(crate) cancelled: bool,
-}
-
-/// A group, as its members see it.
-pub(crate) trait Home: Node {
-    /// Takes a failure into the group's report; or gives it back, with the group to be asked next.
-    fn take_in(self: Arc<Self>, failure: RawFailure) -> Option<Refused>;
-
-    /// Counts in a group whose owner is gone. False if this group has returned already.
-    fn adopt(&self) -> bool;
-
-    /// Counts an adopted group off. Returns the group that *this* one is to be counted off from, if
-    /// it has ended with that.
-    fn release(self: Arc<Self>) -> Option<Arc<dyn Home>>;
-
-    /// The group further out.
-    fn home_above(&self) -> Option<Arc<dyn Home>>;
-
-    /// The id of the member that this group was opened by.
-    fn opened_by(&self) -> Option<u64>;
-
-    /// How many groups are around this one.
-    fn depth(&self) -> usize;
-
-    /// Keeps the waker of a task that waits, for a cancellation.
-    fn sleep(&self, id: u64, waker: Waker) -> Bed;
-
-    /// Forgets what was kept for a task.
-    fn forget(&self, id: u64, bed: Option<Bed>) -> Option<Waker>;
-
-    /// What there is to know for a task that gets its turn.
-    fn notice(&self, id: u64) -> Notice;
-
-    /// Notes that a task of this group was cut short.
-    fn note_cut(&self, id: u64);
-
-    /// Whether this task was cancelled through its handle.
-    fn is_marked(&self, id: u64) -> bool;
-
-    /// Whether a task that has no node is cancelled: through its handle, or with its group.
-    fn has_cancelled(&self, id: u64) -> bool;
-
-    /// This group's place in the tree of frames.
-    fn node(self: Arc<Self>) -> Arc<dyn Node>;
-}
-
-/// A failure that a group could not take, and the group further out.
-pub(crate) type Refused = (RawFailure, Option<Arc<dyn Home>>);
-
-/// Reports a failure to a group, or to the nearest one further out that can take it.
-pub(crate) fn report(home: Arc<dyn Home>, failure: RawFailure) {
-    let mut next = home;
-    let mut failure = failure;
-    loop {
-        match next.take_in(failure) {
-            None => return,
-            Some((refused, Some(above))) => (failure, next) = (refused, above),
-            Some((refused, None)) => return refused.unclaimed(),
+            waker: 0,
         }
     }
 }
@@ -315,7 +248,8 @@ fn make_node(stack: &mut [Level], index: usize) -> Option<(Arc<dyn Node>, Arc<dy
     Some((Arc::clone(node), above?))
 }
 
-/// Whether a frame that the running code is under has been cancelled, out to the nearest shield.
+/// Whether a frame that the running code is under has been cancelled, out to the nearest one that
+/// [keeps](Role::keeps) what is inside.
 ///
 /// A deadline that has passed counts once its scope has noticed; see [`due`].
 pub(crate) fn cancelled() -> bool {
@@ -328,7 +262,7 @@ pub(crate) fn cancelled() -> bool {
             member: Some(member),
             ..
         }) => member.home.has_cancelled(member.task.id()),
-        _ => is_cancelled_out_to(stack, Role::holds_off),
+        _ => is_cancelled_out_to(stack, Role::keeps),
     };
     look(cancelled).unwrap_or(false)
 }
@@ -361,16 +295,17 @@ fn is_cancelled_out_to(stack: &[Level], is_end: fn(Role) -> bool) -> bool {
 
 /// The earliest deadline of the frames that the running code is under, out to the nearest shield.
 pub(crate) fn deadline() -> Option<Instant> {
+    earliest_deadline(Role::holds_off)
+}
+
+/// The earliest deadline of these frames, out to the nearest one of such a role.
+fn earliest_deadline(is_end: fn(Role) -> bool) -> Option<Instant> {
     look(|stack| {
         let mut earliest = None;
         let mut include = |deadline: Option<Instant>| {
             earliest = earliest.into_iter().chain(deadline).min();
         };
-        for level in stack
-            .iter()
-            .rev()
-            .take_while(|level| !level.role.holds_off())
-        {
+        for level in stack.iter().rev().take_while(|level| !is_end(level.role)) {
             match &level.node {
                 Some(node) => include(node.state().deadline()),
                 None => include(level.deadline),
@@ -394,13 +329,13 @@ pub(crate) fn deadline() -> Option<Instant> {
 }
 
 /// Whether a frame that the running code is under has been cancelled or is past its deadline,
-/// noticed or not, out to the nearest shield.
+/// noticed or not, out to the nearest one that keeps what is inside.
 pub(crate) fn due() -> bool {
-    cancelled() || deadline().is_some_and(|deadline| clock::now() >= deadline)
+    cancelled() || earliest_deadline(Role::keeps).is_some_and(|deadline| clock::now() >= deadline)
 }
 
-/// What code is told that asks whether it has been cancelled: as [`due`], but destructors, which
-/// nothing can cut any more, are told the truth.
+/// What code is told that asks whether it has been cancelled: as [`due`], but destructors and calls that
+/// block, which nothing can cut, are told the truth.
 pub(crate) fn is_cancelled() -> bool {
     let out_to_shield =
         |stack: &mut Vec<Level>| is_cancelled_out_to(stack, |role| role == Role::Shield);
@@ -410,6 +345,14 @@ pub(crate) fn is_cancelled() -> bool {
 /// The group of the innermost member, for a group that is being opened there.
 pub(crate) fn enclosing_home() -> Option<(Arc<dyn Home>, u64)> {
     current_member(|member| (Arc::clone(&member.home), member.task.id()))
+}
+
+/// A member of a group, and the group.
+pub(crate) type Whose = (Arc<dyn Home>, TaskInfo);
+
+/// Who the innermost member is.
+pub(crate) fn whose() -> Option<Whose> {
+    current_member(|member| (Arc::clone(&member.home), member.task.clone()))
 }
 
 /// Looks at the innermost member. `None` outside of any.
@@ -452,15 +395,11 @@ pub(crate) fn is_under(group: &Arc<dyn Home>) -> bool {
     false
 }
 
-fn is_same(one: &Arc<dyn Home>, other: &Arc<dyn Home>) -> bool {
-    std::ptr::addr_eq(Arc::as_ptr(one), Arc::as_ptr(other))
-}
-
 /// Reports a panic that cannot go on where it was caught, as one more failure of the running member.
 ///
 /// Outside of any group nobody can be told; the panic hook has printed it.
 pub(crate) fn report_panic(panic: Panic) {
-    match current_member(|member| (Arc::clone(&member.home), member.task.clone())) {
+    match whose() {
         Some((home, task)) => report(home, RawFailure::panic(task, panic)),
         None => discard(panic),
     }
@@ -560,13 +499,7 @@ impl Level {
             node: None,
             linked: false,
             deadline: None,
-            member: Some(Member {
-                home,
-                task,
-                finished: false,
-                saw_aborted: false,
-                waker: 0,
-            }),
+            member: Some(Member::unpolled(home, task)),
             detached: true,
         }
     }

@@ -15,9 +15,11 @@ use pin_project::{pin_project, pinned_drop};
 use super::{
     budget::Budget,
     hub::{BoxFuture, Errand, Hub},
+    next,
     ready::Hand,
 };
 use crate::{
+    blocking::{self, Waiting},
     error::{Aborted, Cause, Panic, RawFailure, TaskInfo, catch},
     frame::{self, Bed, Enclosed, Member, Node, Notice, Role, Seat},
     locals::{Entered, Snapshot},
@@ -59,8 +61,10 @@ where
 
 /// Where a parallel child goes when it is woken.
 fn schedule(runnable: Runnable) {
-    let hub = Arc::clone(&runnable.metadata().hub);
-    hub.push(runnable);
+    if let Some(runnable) = next::pass(runnable) {
+        let hub = Arc::clone(&runnable.metadata().hub);
+        hub.push(runnable);
+    }
 }
 
 /// Runs parallel children that are ready, one after the other, while there is time. Returns how many.
@@ -74,8 +78,15 @@ pub(super) fn run_ready(hub: &Arc<Hub>, budget: &mut Budget, mut hand: Option<&m
     while let Some((runnable, ready)) = next {
         ran += 1;
         budget.begin(ready);
-        let gone = run_once(&mut seat, runnable);
+        let mut gone = run_once(&mut seat, runnable);
         budget.spend(hub, ready);
+        if hand.is_some() {
+            // Not by an owner: it is inside the poll of a task that has more to do than to wait for this.
+            while let Some(call) = blocking::take() {
+                gone |= run_call(hub, &mut seat, call, budget.is_left() && !gone);
+                budget.spend(hub, ready);
+            }
+        }
         next = hub.next_child(gone, budget.is_left(), hand.as_deref_mut());
         budget.taken();
     }
@@ -83,6 +94,7 @@ pub(super) fn run_ready(hub: &Arc<Hub>, budget: &mut Budget, mut hand: Option<&m
 }
 
 /// Runs a parallel child once. True if it is gone.
+#[inline]
 fn run_once(seat: &mut Seat, runnable: Runnable) -> bool {
     if !seat.give(&runnable.metadata().task) {
         return false;
@@ -92,6 +104,19 @@ fn run_once(seat: &mut Seat, runnable: Runnable) -> bool {
         frame::report_panic(panic);
     }
     seat.is_finished()
+}
+
+/// Runs the call that a child waits for, and if it `may` go on, the child after it. True if that is gone.
+#[cold]
+fn run_call(hub: &Arc<Hub>, seat: &mut Seat, call: Waiting, may_go_on: bool) -> bool {
+    let waker = call.run();
+    if may_go_on {
+        let woken = next::catch(hub, || frame::wake(waker));
+        woken.is_some_and(|woken| run_once(seat, woken))
+    } else {
+        frame::wake(waker);
+        false
+    }
 }
 
 /// Runs one parallel child, and counts it off if it is gone.
@@ -136,6 +161,7 @@ pub(super) async fn see_out(hub: Arc<Hub>, task: TaskInfo, finalizer: BoxFuture)
 /// Runs children while there is time. Returns how many, if they are too short to be shared.
 fn run_batch(hub: &Arc<Hub>, hand: &mut Hand, first: bool) -> Option<usize> {
     let _watch = pool::watch(Arc::clone(hub) as _);
+    let _takes_calls = blocking::Open::new(Arc::clone(hub) as _);
     let mut budget = Budget::of_helper(first);
     let ran = run_ready(hub, &mut budget, Some(hand));
     budget.is_for_one().then_some(ran)
@@ -399,8 +425,7 @@ fn conclude<T, E: Send + 'static>(
 
 /// Reports a failure of the running task to its group.
 fn report(failure: impl FnOnce(TaskInfo) -> RawFailure) {
-    let who = frame::current_member(|member| (Arc::clone(&member.home), member.task.clone()));
-    if let Some((home, task)) = who {
+    if let Some((home, task)) = frame::whose() {
         frame::report(home, failure(task));
     }
 }

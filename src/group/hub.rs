@@ -34,7 +34,7 @@ use super::{
 };
 use crate::{
     error::Label,
-    frame::{self, Home, Node, NodeState, Role},
+    frame::{self, Home, Node, NodeState, Role, Ward},
     lock::Mutex,
     pool::{self, Pool},
     sim::Sim,
@@ -121,6 +121,7 @@ impl Hub {
                 taken_before: 0,
                 seen_stuck: 0,
                 live: 0,
+                calls: 0,
                 closed: false,
                 limit: Limit::new(limit),
                 failures: Vec::new(),
@@ -144,10 +145,8 @@ impl Hub {
         if then.closed {
             self.mark_closed();
         }
-        // In a loop: groups may have been handed up many levels deep.
-        let mut release = then.release;
-        while let Some(home) = release {
-            release = home.release();
+        if let Some(home) = then.release {
+            frame::release(home, Ward::Group);
         }
     }
 

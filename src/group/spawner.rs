@@ -8,6 +8,7 @@ use super::{
     task::Task,
 };
 use crate::{
+    blocking::unblock,
     error::{Error, GroupClosed, Label, TaskInfo, TaskRole, catch, discard},
     frame::Home,
 };
@@ -107,6 +108,35 @@ impl<E: Send + 'static> Spawner<E> {
     {
         let name = Label::named(name);
         spawn(&self.hub, Some(name), Location::caller(), future)
+    }
+
+    /// Spawns a task that is a call which blocks its thread: it runs on a thread made for that.
+    ///
+    /// Everything said of [`TaskGroup::spawn_blocking`](crate::TaskGroup::spawn_blocking) holds here too.
+    ///
+    /// # Panics
+    ///
+    /// Panics if the group has returned.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use headcount::{group, run};
+    ///
+    /// run(group(async |g| {
+    ///     let task = g.spawner().spawn_blocking(|| Ok(std::fs::exists("Cargo.toml")?));
+    ///     assert!(task.await?);
+    ///     Ok(())
+    /// }))
+    /// .unwrap();
+    /// ```
+    #[track_caller]
+    pub fn spawn_blocking<T, F>(&self, call: F) -> Task<T>
+    where
+        T: Send + 'static,
+        F: FnOnce() -> Result<T, E> + Send + 'static,
+    {
+        self.spawn(unblock(call))
     }
 
     /// Spawns a task into the group, if the group still takes any.

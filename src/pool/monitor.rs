@@ -42,7 +42,7 @@ pub(crate) enum Urgency {
     Soon,
 }
 
-/// A group that is being run.
+/// A group that is being run, or something else with a queue whose runners may be stuck.
 pub(crate) trait Watched: Send + Sync {
     /// Calls for help if children are ready and nobody has taken one since this was last called.
     /// Returns how soon to look again, if any are ready.
@@ -194,6 +194,20 @@ pub(crate) fn watch(group: Arc<dyn Watched>) -> Watch {
     Watch {
         watched: DESK.try_with(|desk| desk.groups.lock().push(group)).is_ok(),
     }
+}
+
+/// Has something looked after that is no group's, as long as this is kept.
+pub(crate) struct Post {
+    /// No thread's.
+    _desk: Arc<Desk>,
+}
+
+/// Has something looked after that is there for long. It has to [`rouse`] the monitor when there is
+/// something to be seen.
+pub(crate) fn look_after(watched: Arc<dyn Watched>) -> Post {
+    let desk = Desk::open();
+    desk.groups.lock().push(watched);
+    Post { _desk: desk }
 }
 
 /// A group that is being looked after.

@@ -19,8 +19,8 @@ use crate::{
 /// to the nearest [`shield`](crate::shield()): in a shield, only the scopes inside it count. Outside
 /// of any scope it is never the case.
 ///
-/// For long computations, which have no wait at which they could be cancelled: ask from time to
-/// time and return early. Code that waits need not ask.
+/// For long computations, which have no wait at which they could be cancelled, and for
+/// [calls that block](crate::unblock()): ask from time to time and return early. Code that waits need not ask.
 ///
 /// # Examples
 ///

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, task::Waker, time::Instant};
 
-use super::{Cleanup, Event, Job, Mark, Staged};
+use super::{Call, Cleanup, Event, Job, Mark, Staged};
 use crate::error::TaskInfo;
 
 /// Does not exist without the feature `testing`.
@@ -47,6 +47,10 @@ impl Sim {
     }
 
     pub(crate) fn spawn(&self, _job: Job) {
+        match *self {}
+    }
+
+    pub(crate) fn call_later(&self, _call: Call) {
         match *self {}
     }
 

@@ -13,7 +13,7 @@ use std::{
 use slab::Slab;
 
 use super::{
-    Cleanup, Event, Job, Mark, Staged,
+    Call, Cleanup, Event, Job, Mark, Staged,
     schedule::{Choice, Schedule},
     story::{Finding, Step, Story},
     timers::{TimerKey, Timers},
@@ -92,6 +92,7 @@ enum Entry {
     Job(usize),
     /// A child of this group: as many entries as it has children that are ready, in their order.
     Turn(Arc<dyn Staged>),
+    Call(Call),
 }
 
 struct JobState {
@@ -105,6 +106,7 @@ pub(crate) enum Next {
     Main,
     Job(usize, Job),
     Turn(Arc<dyn Staged>, usize),
+    Call(Call),
     /// Nothing will ever come.
     Stuck(Stuck),
 }
@@ -184,6 +186,11 @@ impl Sim {
             });
             world.ready.push_back(Entry::Job(id));
         });
+    }
+
+    /// Takes over a call that is to be made once, or that was taken back and does nothing.
+    pub(crate) fn call_later(&self, call: Call) {
+        self.wake_up(|world| world.ready.push_back(Entry::Call(call)));
     }
 
     /// The waker of a job.
@@ -323,6 +330,7 @@ impl World {
                 let rank = self.ready.iter().take(index).filter(is_of_group).count();
                 Next::Turn(group, rank)
             }
+            Entry::Call(call) => Next::Call(call),
         }
     }
 

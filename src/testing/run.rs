@@ -127,6 +127,7 @@ fn drive<F: Future>(
 fn take_turn(sim: &Arc<Sim>, next: Next) {
     match next {
         Next::Turn(group, rank) => group.take_turn(rank),
+        Next::Call(call) => call(),
         Next::Job(id, mut job) => {
             let waker = sim.job_waker(id);
             let polled = job.as_mut().poll(&mut Context::from_waker(&waker));

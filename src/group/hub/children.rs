@@ -220,16 +220,17 @@ impl Hub {
         mem::take(&mut state.locals_stirred)
     }
 
-    /// The number of members that are not gone. The borrowing children count as one.
+    /// The number of members that are not gone, calls apart. The borrowing children count as one.
     pub(in crate::group) fn len(&self) -> usize {
-        self.state.lock().live
+        let state = self.state.lock();
+        state.live - state.calls
     }
 
-    /// The number of members that are not gone, with so many borrowing children.
+    /// The number of members that are not gone, calls apart, with so many borrowing children.
     pub(in crate::group) fn len_with(&self, locals: usize) -> usize {
         let state = self.state.lock();
         let locals = if state.locals_lost { 0 } else { locals };
-        state.live - state.locals + locals
+        state.live - state.calls - state.locals + locals
     }
 
     pub(super) fn mark_closed(&self) {

@@ -8,9 +8,10 @@ use std::{
 
 use super::{BoxFuture, Call, Hub, Owner, Runners, State, Then};
 use crate::{
+    blocking::Host,
     error::TaskInfo,
     group::ready::Hand,
-    pool::{Urgency, Watched},
+    pool::{Pool, Urgency, Watched},
 };
 
 /// A child that takes this long or longer is worth a helper of its own: to wake a thread costs about 5 µs.
@@ -141,6 +142,26 @@ impl Watched for Hub {
             }
         }
         Some(urgency)
+    }
+}
+
+impl Host for Hub {
+    fn pool(&self) -> Option<Arc<Pool>> {
+        Self::pool(self)
+    }
+
+    fn step_aside(self: Arc<Self>) {
+        self.change(|state| {
+            state.ready.take_back();
+            state.helpers -= 1;
+            let helpers = usize::from(!state.ready.is_empty());
+            state.helpers += helpers;
+            ((), Call::for_help(helpers).into())
+        });
+    }
+
+    fn step_back(self: Arc<Self>) {
+        self.state.lock().helpers += 1;
     }
 }
 

@@ -8,7 +8,7 @@ use std::{
 use super::{Hub, Owner};
 use crate::{
     error::{Cause, RawFailure},
-    frame::{self, Bed, Home, Node, NodeState, Notice, Refused},
+    frame::{self, Bed, Home, Node, NodeState, Notice, Refused, Ward},
     group::policy::Policy,
 };
 
@@ -69,15 +69,20 @@ impl Home for Hub {
         None
     }
 
-    fn adopt(&self) -> bool {
+    fn adopt(&self, ward: Ward) -> bool {
         let mut state = self.state.lock();
         let open = !state.closed;
         state.live += usize::from(open);
+        state.calls += usize::from(open && ward == Ward::Call);
         open
     }
 
-    fn release(self: Arc<Self>) -> Option<Arc<dyn Home>> {
-        let mut then = self.state.lock().count_off();
+    fn release(self: Arc<Self>, ward: Ward) -> Option<Arc<dyn Home>> {
+        let mut then = {
+            let mut state = self.state.lock();
+            state.calls -= usize::from(ward == Ward::Call);
+            state.count_off()
+        };
         let next = then.release.take();
         self.follow_up(then);
         next

@@ -46,6 +46,8 @@ pub(super) struct State {
     pub(super) seen_stuck: u8,
     /// Members that are not gone: children, and what was adopted.
     pub(super) live: usize,
+    /// How many of them are calls that block their thread.
+    pub(super) calls: usize,
     /// Set when the group has returned: nothing can be spawned any more.
     pub(super) closed: bool,
     pub(super) limit: Limit,

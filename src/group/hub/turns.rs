@@ -10,7 +10,7 @@ use std::{
 use super::{BoxFuture, Hub, Owner, State, Then};
 use crate::{
     error::{Cause, Panic, RawFailure, TaskInfo, catch},
-    frame::{self, Home},
+    frame::{self, Home, Ward},
     group::child::Finalizing,
     lock::MutexGuard,
 };
@@ -238,7 +238,7 @@ impl Hub {
             if !placed {
                 self.set_place(frame::enclosing_home());
             }
-            home = adopt(home);
+            home = frame::adopt(home, Ward::Group);
             let runners = self.runners();
             let above = home.clone().zip(Some(self.opened_by().unwrap_or_default()));
             let (failures, before) = self.change(|state| {
@@ -260,16 +260,4 @@ impl Hub {
         }
         Vec::new()
     }
-}
-
-/// Finds the nearest group that takes another one in.
-fn adopt(home: Option<Arc<dyn Home>>) -> Option<Arc<dyn Home>> {
-    let mut next = home;
-    while let Some(home) = next {
-        if home.adopt() {
-            return Some(home);
-        }
-        next = home.home_above();
-    }
-    None
 }
