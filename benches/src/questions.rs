@@ -2,6 +2,7 @@
 
 use crate::question::Question;
 
+mod blocking;
 mod borrowing;
 mod cancelling;
 mod channels;
@@ -47,5 +48,8 @@ pub fn all() -> Vec<Question> {
         promises::body(),
         promises::beside(),
         promises::idle(),
+        // Last: it leaves a hundred threads behind, which end some time later.
+        blocking::short(),
+        blocking::long(),
     ]
 }

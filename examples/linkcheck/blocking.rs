@@ -1,3 +1,3 @@
 //! Where calls go that block their thread, such as those that read files.
 
-pub(crate) use smol::unblock;
+pub(crate) use headcount::unblock;

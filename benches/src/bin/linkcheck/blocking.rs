@@ -9,7 +9,8 @@ where
     F: FnOnce() -> T + Send + 'static,
 {
     match Peer::current() {
-        Peer::Headcount | Peer::Smol | Peer::SmolLazy => smol::unblock(call).await,
+        Peer::Headcount => headcount::unblock(call).await,
+        Peer::Smol | Peer::SmolLazy => smol::unblock(call).await,
         Peer::Tokio | Peer::TokioLazy => on_tokio::whole(tokio::task::spawn_blocking(call).await),
     }
 }
