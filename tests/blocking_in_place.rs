@@ -91,6 +91,11 @@ where
     })
 }
 
+/// Waits for a task on the thread of the body, so that only workers run tasks meanwhile.
+fn finish<T>(task: Task<T>) -> T {
+    smol::block_on(task).expect("it does not fail")
+}
+
 #[test]
 fn a_long_call_is_made_on_a_thread_made_for_calls() {
     let _alone = alone();
@@ -181,8 +186,8 @@ fn a_worker_that_a_call_blocks_is_stood_in_for() {
                 latch.open();
                 Ok(())
             });
-            other.await.unwrap();
-            blocked.await.unwrap();
+            finish(other);
+            finish(blocked);
             assert_eq!(log.entries(), ["the task goes on", "the call returns"]);
         });
     }
@@ -204,9 +209,7 @@ fn calls_in_place_that_wait_for_each_other_all_come_to_run() {
                         })
                     })
                     .collect();
-                for task in tasks {
-                    task.await.unwrap();
-                }
+                tasks.into_iter().for_each(finish);
             });
         }
     }
@@ -225,7 +228,7 @@ fn a_call_does_not_wait_for_a_poll_that_blocks() {
                 zip(unblock(move || opens.open()), async { latch.wait() }).await;
                 Ok(())
             });
-            task.await.unwrap();
+            finish(task);
         });
     }
 }
@@ -271,7 +274,7 @@ fn a_call_that_was_cancelled_in_the_poll_that_began_it_is_not_made() {
                 drop(scope.run(zip(call, async { handle.cancel() })).await);
                 Ok(())
             });
-            task.await.unwrap();
+            finish(task);
         }
         assert_eq!((calls.begun(), census.alive()), (0, 0));
     });
@@ -492,14 +495,14 @@ fn a_run_in_a_call_in_place_leaves_the_worker_as_it_was() {
                 let was_in_place = unblock(move || {
                     if is_on_a_worker() {
                         // Long enough for somebody to stand in.
-                        compute_for(Duration::from_millis(20));
+                        compute_for(Duration::from_millis(60));
                         (0..20).for_each(|_| run_without_the_helper());
                     }
                     is_on_a_worker()
                 });
                 Ok(was_in_place.await)
             });
-            rounds += usize::from(task.await.expect("it does not fail"));
+            rounds += usize::from(finish(task));
         }
         // The worker is there still.
         have_short_calls(&spawner).await;
@@ -511,9 +514,11 @@ fn a_call_of_a_task_that_was_cancelled_by_its_handle_is_not_made() {
     let _alone = alone();
     in_place(1, async |spawner| {
         let calls = Calls::default();
-        for _ in 0..100 {
+        for _ in 0..20 {
+            have_short_calls(&spawner).await;
             let (tell, told) = mpsc::channel::<Task<()>>();
-            let counted = calls.clone();
+            let (counted, done) = (calls.clone(), Latch::default());
+            let is_done = done.clone();
             let task = spawner.spawn(async move {
                 let own = told.recv().expect("it is told");
                 let call = unblock(move || {
@@ -522,20 +527,18 @@ fn a_call_of_a_task_that_was_cancelled_by_its_handle_is_not_made() {
                         drop(counted.begin());
                     }
                 });
-                zip(call, async { own.cancel() }).await;
+                let cancels = async {
+                    own.cancel();
+                    is_done.open();
+                };
+                zip(call, cancels).await;
                 Ok(())
             });
-            let census = Census::default();
-            let value = census.enter();
-            // It is gone once its sibling is.
-            let sibling = spawner.spawn(async move {
-                tell.send(task).expect("it waits");
-                drop(value);
-                Ok(())
-            });
-            sibling.await.unwrap();
+            tell.send(task).expect("it waits");
+            done.wait();
+            // The worker has gone on to the next task.
+            finish(spawner.spawn(async { Ok(()) }));
         }
-        checkpoint().await;
         assert_eq!(calls.begun(), 0);
     });
 }
