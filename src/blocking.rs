@@ -96,7 +96,6 @@ where
 {
     Unblock {
         call: Some(Call::make(call)),
-        has_begun: false,
         anchor: Anchor::new(Role::Finalizer),
     }
 }
@@ -106,26 +105,21 @@ where
 pub struct Unblock<T> {
     /// `None` once it is done.
     call: Option<Arc<dyn Calling<T>>>,
-    /// Whether somebody has been asked to run the call.
-    has_begun: bool,
     /// Protected while the call is waited for, and told when its surroundings are cancelled, as a finalizer
     /// is.
     anchor: Anchor,
 }
 
-impl<T> Unblock<T> {
-    /// Has the call run, in the name of the running code. True if that is right after this poll.
-    fn begin(&mut self, call: &Arc<dyn Calling<T>>) -> bool {
-        self.has_begun = true;
-        let job = Arc::clone(call).queue(Place::here());
-        if let Some(sim) = sim::current() {
-            sim.call_later(Box::new(|| {
-                job.run(&mut |waker| frame::wake([waker]));
-            }));
-            return false;
-        }
-        in_place::offer(job).map_err(threads::submit).is_ok()
+/// Has a call run, in the name of the running code. True if that is right after this poll.
+fn begin<T>(call: &Arc<dyn Calling<T>>) -> bool {
+    let job = Arc::clone(call).queue(Place::here());
+    if let Some(sim) = sim::current() {
+        sim.call_later(Box::new(|| {
+            job.run(&mut |waker| frame::wake([waker]));
+        }));
+        return false;
     }
+    in_place::offer(job).map_err(threads::submit).is_ok()
 }
 
 impl<T> Future for Unblock<T> {
@@ -135,21 +129,26 @@ impl<T> Future for Unblock<T> {
         self.anchor.settle();
         let call = self.call.clone();
         let call = call.expect("an `unblock` was polled after it was done");
+        let mut runs_at_once = false;
         loop {
-            let mut runs_at_once = false;
-            if !self.has_begun {
-                if frame::due() {
-                    // What has been cancelled does not begin anything.
-                    return self.anchor.leave_it(cx);
-                }
-                runs_at_once = self.begin(&call);
-            }
             match call.look(cx.waker()) {
-                Progress::Waits => {}
-                Progress::TakenBack => {
-                    self.has_begun = false;
+                Progress::New => {
                     self.anchor.unprotect();
-                    continue;
+                    if frame::due() {
+                        // What has been cancelled does not begin anything.
+                        return self.anchor.leave_it(cx);
+                    }
+                    runs_at_once = begin(&call);
+                }
+                Progress::Waits => {
+                    self.anchor.protect();
+                    if !runs_at_once {
+                        self.anchor.watch(cx.waker());
+                    }
+                    // It may be waiting for its turn still.
+                    if !frame::cancelled() || !call.withdraw() {
+                        return Poll::Pending;
+                    }
                 }
                 Progress::Ended(ended) => {
                     self.call = None;
@@ -159,14 +158,6 @@ impl<T> Future for Unblock<T> {
                     }
                     return Poll::Ready(ended.result.unwrap_or_else(|no_value| no_value.resume()));
                 }
-            }
-            self.anchor.protect();
-            if !runs_at_once {
-                self.anchor.watch(cx.waker());
-            }
-            // It may be waiting for its turn still.
-            if !frame::cancelled() || !call.withdraw() {
-                return Poll::Pending;
             }
         }
     }
@@ -184,7 +175,7 @@ impl<T> Drop for Unblock<T> {
 impl<T> fmt::Debug for Unblock<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Unblock")
-            .field("has_begun", &self.has_begun)
+            .field("is_done", &self.call.is_none())
             .finish_non_exhaustive()
     }
 }

@@ -38,7 +38,7 @@ pub(crate) use self::{
     node::{Node, NodeState, Role, abandon_below, new_node, wake},
     spot::Spot,
     stack::{
-        Member, Seat, Whose, arrive, cancelled, current_member, deadline, depart, due,
+        Member, Seat, Whose, arrive, cancelled, current_member, deadline, depart, dispose, due,
         enclosing_home, is_cancelled, is_under, leave_seat, lend, note_aborted, place_of,
         report_panic, rethrow, set_aside, tell, tell_cleanup, tell_gone, tell_mark, trusts, whose,
     },

@@ -10,7 +10,7 @@ use crate::{
 };
 
 /// A call, as whoever runs it sees it.
-pub(crate) trait Job: Send + Sync {
+pub(super) trait Job: Send + Sync {
     /// Runs the call, unless it was taken back. True if it was run. `wake` gets what wakes whoever waits.
     fn run(self: Arc<Self>, wake: &mut dyn FnMut(Waker)) -> bool;
 
@@ -26,7 +26,7 @@ pub(super) trait Calling<T>: Send + Sync {
     /// Takes what the call has come to, or leaves the waker.
     fn look(&self, waker: &Waker) -> Progress<T>;
 
-    /// Takes the call back if it does not run yet. It may be queued again.
+    /// Takes the call back if it does not run yet; true if it was, or had been before. It may be queued again.
     fn withdraw(&self) -> bool;
 
     /// Nobody waits for the call any more. If it runs, it is told so, and the group waits for it.
@@ -35,10 +35,10 @@ pub(super) trait Calling<T>: Send + Sync {
 
 /// How far a call has got, for whoever waits for it.
 pub(super) enum Progress<T> {
+    /// Nobody has been asked to run it; or it was taken back, since it had been cancelled.
+    New,
     /// It is to be run, or runs.
     Waits,
-    /// It was found cancelled by whoever was to run it, and has to be queued again if it is not.
-    TakenBack,
     Ended(Ended<T>),
 }
 
@@ -87,7 +87,7 @@ impl Place {
     /// Drops what is not needed any more. The task-locals may be the last of their kind, and anybody's.
     fn discard(self) {
         let Self { spot, locals } = self;
-        spot.visit(|| catch(|| drop(locals)).unwrap_or_else(frame::report_panic));
+        spot.visit(|| frame::dispose(locals));
     }
 }
 
@@ -158,8 +158,8 @@ impl<T, F> Call<T, F> {
         }
     }
 
-    /// Says what the call has come to. Returns what wakes whoever waits.
-    fn end(&self, ended: Ended<T>, guardian: Option<&Whose>) -> Option<Waker> {
+    /// Says what the call has come to. The group need not wait for it any more.
+    fn end(&self, ended: Ended<T>, guardian: Option<Whose>, wake: &mut dyn FnMut(Waker)) {
         let (left, waker) = {
             let mut state = self.state.lock();
             let left = match mem::replace(&mut state.stage, Stage::Over) {
@@ -172,9 +172,12 @@ impl<T, F> Call<T, F> {
             (left, state.waker.take())
         };
         if let Some(left) = left {
-            discard(left, guardian);
+            discard(left, guardian.as_ref());
         }
-        waker
+        waker.into_iter().for_each(wake);
+        if let Some((home, _)) = guardian {
+            frame::release(home, Ward::Call);
+        }
     }
 }
 
@@ -217,7 +220,7 @@ where
                 catch(call)
             });
             // What they have may be the last of its kind, and is to be gone before anybody goes on.
-            catch(|| drop(locals)).unwrap_or_else(frame::report_panic);
+            frame::dispose(locals);
             scope.leave();
             let saw_aborted = |member: &mut Member| {
                 let home = member.saw_aborted.then_some(&member.home);
@@ -227,11 +230,7 @@ where
                 result: result.map_err(NoValue::Panicked),
                 aborted_in: frame::current_member(saw_aborted).flatten(),
             };
-            let waker = self.end(ended, guardian.as_ref());
-            waker.into_iter().for_each(wake);
-            if let Some((home, _)) = guardian {
-                frame::release(home, Ward::Call);
-            }
+            self.end(ended, guardian, wake);
         });
         true
     }
@@ -239,16 +238,13 @@ where
     fn refuse(&self, why: &str) {
         match self.take(&frame::new_node(Role::Call)) {
             Ok((call, place, guardian)) => {
-                catch(|| drop(call)).unwrap_or_else(frame::report_panic);
+                frame::dispose(call);
                 place.discard();
                 let ended = Ended {
                     result: Err(NoValue::Refused(why.into())),
                     aborted_in: None,
                 };
-                frame::wake(self.end(ended, guardian.as_ref()));
-                if let Some((home, _)) = guardian {
-                    frame::release(home, Ward::Call);
-                }
+                self.end(ended, guardian, &mut |waker| frame::wake([waker]));
             }
             Err(waker) => frame::wake(waker),
         }
@@ -279,7 +275,7 @@ where
                 Stage::Ended(ended) => (Progress::Ended(ended), Some(waker)),
                 Stage::New(call) => {
                     state.stage = Stage::New(call);
-                    (Progress::TakenBack, Some(waker))
+                    (Progress::New, Some(waker))
                 }
                 stage => {
                     state.stage = stage;
@@ -288,7 +284,7 @@ where
             }
         };
         // It may be anybody's, and there may be a value that is not to be lost.
-        catch(|| drop(waker)).unwrap_or_else(frame::report_panic);
+        frame::dispose(waker);
         progress
     }
 
@@ -318,11 +314,24 @@ where
             }
             (before, state.waker.take())
         };
-        catch(|| drop(waker)).unwrap_or_else(frame::report_panic);
+        frame::dispose(waker);
         match before {
             Stage::Running(scope) => scope.cancel(Cause::Dropped),
             Stage::Ended(ended) => discard(ended.result, None),
             unused => catch(|| drop(unused)).unwrap_or_else(frame::rethrow),
         }
     }
+}
+
+/// A call to nobody, for tests of who would make it.
+#[cfg(test)]
+pub(super) struct Nothing;
+
+#[cfg(test)]
+impl Job for Nothing {
+    fn run(self: Arc<Self>, _wake: &mut dyn FnMut(Waker)) -> bool {
+        true
+    }
+
+    fn refuse(&self, _why: &str) {}
 }

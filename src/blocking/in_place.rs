@@ -252,7 +252,7 @@ impl Watched for Bench {
             Ok(Found::Call(over, host)) => {
                 lengths::doubt();
                 if let Some(pool) = host.pool() {
-                    threads::stand_in(Arc::new(StandIn { pool, over }));
+                    threads::stand_in(pool, over);
                 }
                 host.step_aside();
             }
@@ -261,35 +261,9 @@ impl Watched for Bench {
     }
 }
 
-/// Does the work of a worker thread that is blocked.
-struct StandIn {
-    pool: Arc<Pool>,
-    over: Arc<Signal>,
-}
-
-impl Job for StandIn {
-    fn run(self: Arc<Self>, _wake: &mut dyn FnMut(Waker)) -> bool {
-        Arc::clone(&self.pool).stand_in(&self.over);
-        false
-    }
-
-    /// Then the others have to do, or wait.
-    fn refuse(&self, _why: &str) {}
-}
-
 #[cfg(test)]
 mod tests {
-    use super::*;
-
-    struct Nothing;
-
-    impl Job for Nothing {
-        fn run(self: Arc<Self>, _wake: &mut dyn FnMut(Waker)) -> bool {
-            true
-        }
-
-        fn refuse(&self, _why: &str) {}
-    }
+    use super::{super::call::Nothing, *};
 
     impl Host for Nothing {
         fn pool(&self) -> Option<Arc<Pool>> {

@@ -18,7 +18,7 @@ use super::{call::Job, lengths};
 use crate::{
     clock, frame,
     lock::{Mutex, MutexGuard},
-    pool::{self, Post, Urgency, Watched},
+    pool::{self, Pool, Post, Signal, Urgency, Watched},
 };
 
 /// How many threads there are at most.
@@ -33,12 +33,12 @@ const MANY: usize = 8;
 /// If no call has been taken for so long, whoever brings another one takes the threads for blocked.
 const STUCK: Duration = Duration::from_millis(1);
 
-/// What is to be run, and by whom.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
-    Call,
-    /// Something that takes as long as others do: it gets a thread at once, and says nothing about calls.
-    StandIn,
+/// What a thread is to do.
+enum Work {
+    Call(Arc<dyn Job>),
+    /// That of a worker thread of this pool that is blocked, until this is sent. It gets a thread at once, and is
+    /// no call.
+    StandIn(Arc<Pool>, Arc<Signal>),
 }
 
 /// All threads, and the calls that wait for one.
@@ -51,7 +51,7 @@ struct Threads {
 
 #[derive(Default)]
 struct State {
-    queue: VecDeque<(Kind, Arc<dyn Job>)>,
+    queue: VecDeque<Work>,
     /// How many threads there are, and those that are being started.
     threads: usize,
     /// How many of them have nothing to do, and have not been called.
@@ -85,7 +85,7 @@ pub(super) fn submit(job: Arc<dyn Job>) {
     let threads = Threads::get();
     let call = {
         let mut state = threads.state.lock();
-        state.queue.push_back((Kind::Call, job));
+        state.queue.push_back(Work::Call(job));
         state.whom_to_call(lengths::are_long())
     };
     if call == Call::Nobody {
@@ -95,12 +95,12 @@ pub(super) fn submit(job: Arc<dyn Job>) {
     threads.call(call);
 }
 
-/// Has something run before all calls.
-pub(super) fn stand_in(job: Arc<dyn Job>) {
+/// Has a thread stand in for a worker that is blocked, until this is sent.
+pub(super) fn stand_in(pool: Arc<Pool>, over: Arc<Signal>) {
     let threads = Threads::get();
     let call = {
         let mut state = threads.state.lock();
-        state.queue.push_front((Kind::StandIn, job));
+        state.queue.push_front(Work::StandIn(pool, over));
         state.call_one()
     };
     threads.call(call);
@@ -163,12 +163,12 @@ impl State {
         (waiting > 0).then_some(called)
     }
 
-    /// Takes the next call.
-    fn take(&mut self) -> Option<(Kind, Arc<dyn Job>)> {
+    /// Takes what is next.
+    fn take(&mut self) -> Option<Work> {
         let next = self.queue.pop_front()?;
-        match next.0 {
-            Kind::StandIn => self.elsewhere += 1,
-            Kind::Call => {
+        match &next {
+            Work::StandIn(..) => self.elsewhere += 1,
+            Work::Call(_) => {
                 self.taken += 1;
                 self.last_taken = Some(clock::real_time());
             }
@@ -215,8 +215,12 @@ impl Threads {
             }
         };
         let why = error.to_string();
-        for (_, job) in unserved {
-            job.refuse(&why);
+        for work in unserved {
+            match work {
+                Work::Call(job) => job.refuse(&why),
+                // Then the other workers have to do.
+                Work::StandIn(..) => {}
+            }
         }
     }
 
@@ -225,7 +229,7 @@ impl Threads {
         let mut state = self.state.lock();
         state.coming -= 1;
         loop {
-            let Some((kind, job)) = state.take() else {
+            let Some(work) = state.take() else {
                 match self.wait(state) {
                     Some(called) => state = called,
                     None => return,
@@ -233,12 +237,17 @@ impl Threads {
                 continue;
             };
             drop(state);
-            match kind {
-                Kind::Call => lengths::measure(job, &mut |waker| frame::wake([waker])),
-                Kind::StandIn => drop(job.run(&mut drop)),
+            match work {
+                Work::Call(job) => {
+                    lengths::measure(job, &mut |waker| frame::wake([waker]));
+                    state = self.state.lock();
+                }
+                Work::StandIn(pool, over) => {
+                    pool.stand_in(&over);
+                    state = self.state.lock();
+                    state.elsewhere -= 1;
+                }
             }
-            state = self.state.lock();
-            state.elsewhere -= usize::from(kind == Kind::StandIn);
         }
     }
 
@@ -278,23 +287,11 @@ impl Watched for Threads {
 
 #[cfg(test)]
 mod tests {
-    use std::task::Waker;
-
-    use super::*;
-
-    struct Nothing;
-
-    impl Job for Nothing {
-        fn run(self: Arc<Self>, _wake: &mut dyn FnMut(Waker)) -> bool {
-            true
-        }
-
-        fn refuse(&self, _why: &str) {}
-    }
+    use super::{super::call::Nothing, *};
 
     impl State {
         fn bring(&mut self, are_long: bool) -> Call {
-            self.queue.push_back((Kind::Call, Arc::new(Nothing)));
+            self.queue.push_back(Work::Call(Arc::new(Nothing)));
             self.whom_to_call(are_long)
         }
 
@@ -393,10 +390,15 @@ mod tests {
     #[test]
     fn those_who_stand_in_are_not_taken_for_those_who_make_calls() {
         let mut state = State::default();
-        state.queue.push_front((Kind::StandIn, Arc::new(Nothing)));
+        let (pool, workers) = Pool::start(1, "of-a-test");
+        let over = Arc::default();
+        state
+            .queue
+            .push_front(Work::StandIn(Arc::clone(&pool), over));
         assert_eq!(state.call_one(), Call::New);
         state.arrive();
         assert_eq!((state.busy(), state.threads), (0, 1));
         assert_eq!(state.bring(false), Call::New);
+        pool.stop(workers);
     }
 }

@@ -14,7 +14,7 @@ use slab::Slab;
 
 use crate::{
     error::{Cause, catch},
-    frame::report_panic,
+    frame::{dispose, report_panic},
     lock::Mutex,
 };
 
@@ -365,7 +365,7 @@ impl dyn Node {
         });
         if waker.is_some() {
             // It may be anybody's, and this may be a destructor.
-            catch(|| drop(waker)).unwrap_or_else(report_panic);
+            dispose(waker);
         }
         if !below.is_empty() {
             let is_here = |above: Option<&Arc<Self>>| above.is_some_and(|above| same(above, self));

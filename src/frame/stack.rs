@@ -11,7 +11,7 @@ use std::{
 
 use crate::{
     clock,
-    error::{Panic, RawFailure, TaskInfo, discard},
+    error::{Panic, RawFailure, TaskInfo, catch, discard},
     frame::{
         home::{Bed, Home, Notice, is_same, report},
         node::{Frame, Node, Role},
@@ -403,6 +403,11 @@ pub(crate) fn report_panic(panic: Panic) {
         Some((home, task)) => report(home, RawFailure::panic(task, panic)),
         None => discard(panic),
     }
+}
+
+/// Drops something that may be anybody's, where the drop must not stop what comes after it: a panic is reported.
+pub(crate) fn dispose<T>(value: T) {
+    catch(|| drop(value)).unwrap_or_else(report_panic);
 }
 
 /// Lets a captured panic go on, from a destructor. If another panic is under way already, that one

@@ -468,10 +468,6 @@ impl<T> Value<T> {
 
 impl<T> Drop for Value<T> {
     fn drop(&mut self) {
-        if let Some(value) = self.0.take() {
-            if let Err(panic) = catch(|| drop(value)) {
-                frame::report_panic(panic);
-            }
-        }
+        frame::dispose(self.0.take());
     }
 }

@@ -24,7 +24,7 @@ use super::{
     hub::{Hub, Woken},
 };
 use crate::{
-    error::{TaskInfo, catch},
+    error::TaskInfo,
     frame::{self, Home, Seat},
 };
 
@@ -172,9 +172,7 @@ impl<'env> Locals<'env> {
             for (task, child) in children {
                 let id = task.id();
                 turn.seat.give(&task);
-                if let Err(panic) = catch(|| drop(child)) {
-                    frame::report_panic(panic);
-                }
+                frame::dispose(child);
                 drop(hub.forget(id, None));
                 turn.count_off();
             }

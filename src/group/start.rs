@@ -450,7 +450,7 @@ where
             if frame::cancelled() {
                 // What has been cancelled does not begin anything.
                 *this.is_left = true;
-                catch(|| drop(body)).unwrap_or_else(frame::report_panic);
+                frame::dispose(body);
                 return leave(this.anchor, cx);
             }
             match begin(this.exchange, this.info, this.anchor, body) {
@@ -518,7 +518,7 @@ where
 {
     let hub = &exchange.hub;
     if hub.is_cancelled() || !hub.admit() {
-        catch(|| drop(body)).unwrap_or_else(frame::report_panic);
+        frame::dispose(body);
         return None;
     }
     let node = frame::new_node(Role::Task);

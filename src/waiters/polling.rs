@@ -6,7 +6,6 @@ use std::{
 };
 
 use crate::{
-    error::catch,
     frame,
     lock::{Mutex, MutexGuard},
 };
@@ -54,10 +53,10 @@ pub(crate) fn poll_from<S, T>(
         clone, replaced, ..
     } = caller;
     if let Some(waker) = replaced {
-        discard_waker(waker);
+        frame::dispose(waker);
     }
     if let Some(waker) = clone {
-        discard_waker(waker);
+        frame::dispose(waker);
     }
     polled
 }
@@ -146,15 +145,7 @@ impl Aftermath {
             frame::wake(self.wake_more);
         }
         if let Some(waker) = self.gone {
-            discard_waker(waker);
+            frame::dispose(waker);
         }
-    }
-}
-
-/// Drops a waker, which may be anybody's. A panic counts as one of the running task, and must not
-/// take along what the running task was about to return.
-fn discard_waker(waker: Waker) {
-    if let Err(panic) = catch(|| drop(waker)) {
-        frame::report_panic(panic);
     }
 }

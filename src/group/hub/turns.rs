@@ -9,7 +9,7 @@ use std::{
 
 use super::{BoxFuture, Hub, Owner, State, Then};
 use crate::{
-    error::{Cause, Panic, RawFailure, TaskInfo, catch},
+    error::{Cause, Panic, RawFailure, TaskInfo},
     frame::{self, Home, Ward},
     group::child::Finalizing,
     lock::MutexGuard,
@@ -197,9 +197,7 @@ impl Hub {
     /// in, and so a chain as long as groups are deep would hang on one of them.
     pub(in crate::group) fn let_go(&self) {
         let waker = self.state.lock().waker.take();
-        if let Err(panic) = catch(|| drop(waker)) {
-            frame::report_panic(panic);
-        }
+        frame::dispose(waker);
     }
 
     /// Records a panic of a member.

@@ -13,7 +13,7 @@ use pin_project::{pin_project, pinned_drop};
 
 use super::{Borrowing, BoxLocal, waker::LocalWaker};
 use crate::{
-    error::{Aborted, TaskInfo, catch},
+    error::{Aborted, TaskInfo},
     frame::{self, Home},
     group::{
         child::{Child, Ticket, Value},
@@ -198,7 +198,7 @@ impl<T> Outcome<T> {
     /// The handle, which may have left its waker, is dropped.
     pub(in crate::group) fn let_go(&self) {
         let before = mem::replace(&mut *self.state.lock(), Stage::Unwanted);
-        catch(|| drop(before)).unwrap_or_else(frame::report_panic);
+        frame::dispose(before);
     }
 }
 
